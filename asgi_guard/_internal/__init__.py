@@ -1,0 +1,1 @@
+"""Shared mechanisms, one home each. Nothing here is public."""

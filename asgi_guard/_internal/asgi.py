@@ -1,0 +1,74 @@
+"""Mechanics of ASGI messages that every middleware shares.
+
+Rules held here, once: a message or header list that came from the app is copied before it is
+changed (an app may send the same object twice); only the start of a response is touched; a
+security header that was sent twice is refused rather than guessed at (RFC 9110 section 5.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from asgi_guard.errors import RequestInvalidError
+from asgi_guard.protocols import Scope, Send
+
+__all__ = ["HeaderList", "add_vary", "on_response_start", "single_header"]
+
+HeaderList = list[tuple[bytes, bytes]]
+
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+
+
+def single_header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the one value of header *name* (lower-case), or None if it was not sent.
+
+    Raises:
+        RequestInvalidError: It was sent more than once; which one an inner layer would believe
+            cannot be known.
+    """
+    found: bytes | None = None
+    for key, value in scope["headers"]:
+        if key == name:
+            if found is not None:
+                raise RequestInvalidError(f"duplicate_{name.decode('latin-1').replace('-', '_')}")
+            found = value
+    return found
+
+
+def on_response_start(send: Send, edit: Callable[[HeaderList], None]) -> Send:
+    """Return a *send* that lets *edit* change a copy of the response's header list.
+
+    *edit* receives ``(lower-case name, value)`` pairs in order and changes the list in place. It
+    runs once per response start, for HTTP and for a WebSocket handshake that is denied with a
+    response; every other message passes through as the same object.
+    """
+
+    def guarded_send(message: MutableMapping[str, Any]) -> Awaitable[None]:
+        if message["type"] not in _STARTS:
+            return send(message)
+        headers: HeaderList = [(name.lower(), value) for name, value in message.get("headers", ())]
+        edit(headers)
+        return send({**message, "headers": headers})
+
+    return guarded_send  # a plain def: it saves a coroutine per message
+
+
+def add_vary(headers: HeaderList, field: bytes) -> None:
+    """Name *field* in ``Vary`` once, merging with what is there (RFC 9110 section 12.5.5).
+
+    ``Vary: *`` already covers every field and stays alone. Several ``Vary`` lines become one.
+    """
+    members: list[bytes] = []
+    for name, value in headers:
+        if name == b"vary":
+            members.extend(part.strip() for part in value.split(b",") if part.strip())
+    if b"*" in members:
+        merged = b"*"
+    else:
+        seen: dict[bytes, bytes] = {}
+        for member in (*members, field):
+            seen.setdefault(member.lower(), member)
+        merged = b", ".join(seen.values())
+    headers[:] = [pair for pair in headers if pair[0] != b"vary"]
+    headers.append((b"vary", merged))

@@ -1,0 +1,100 @@
+"""The one event stream: `emit` writes, every subscribed `EventSink` reads.
+
+With no subscriber events go to the structlog logger ``asgi_guard.security``, so that nothing is
+silent by default. A sink that fails must not let a refusal through or stop the other sinks: its
+error is logged and counted, and the request goes on as decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+
+import structlog
+
+from asgi_guard._internal.clock import SYSTEM_CLOCK, utc
+from asgi_guard.protocols import Clock, EventSink, SecurityEvent
+
+__all__ = ["LogSink", "emit", "subscribe"]
+
+_log = structlog.stdlib.get_logger("asgi_guard.security")
+
+
+class LogSink:
+    """The default reader: one structured log line per event."""
+
+    def emit(self, event: SecurityEvent) -> None:
+        """Log the fields that are set; a refusal as a warning, an error as an error."""
+        known = {
+            item.name: value
+            for item in fields(event)
+            if item.name not in {"name", "details", "time"}
+            and (value := getattr(event, item.name)) not in (None, "")
+        }
+        level = {"allowed": "info", "denied": "warning"}.get(event.outcome, "error")
+        getattr(_log, level)(
+            event.name, event_time=event.time.isoformat(), **known, **dict(event.details)
+        )
+
+
+_DEFAULT: tuple[EventSink, ...] = (LogSink(),)
+_sinks: tuple[EventSink, ...] = _DEFAULT
+sink_failures = 0
+
+
+def subscribe(sink: EventSink) -> Callable[[], None]:
+    """Add *sink* to the readers of the process's event stream.
+
+    The first subscriber replaces the default log reader; subscribe a `LogSink` to keep it.
+
+    Returns:
+        A function that takes the sink out again.
+    """
+    global _sinks  # noqa: PLW0603 - one stream per process is the point; the tuple is swapped whole
+    _sinks = (sink,) if _sinks is _DEFAULT else (*_sinks, sink)
+
+    def unsubscribe() -> None:
+        global _sinks  # noqa: PLW0603 - as above
+        _sinks = tuple(kept for kept in _sinks if kept is not sink) or _DEFAULT
+
+    return unsubscribe
+
+
+def emit(
+    name: str,
+    *,
+    outcome: str,
+    reason: str = "",
+    clock: Clock = SYSTEM_CLOCK,
+    details: Mapping[str, str | int | float | bool | None] | None = None,
+    **who: str | None,
+) -> None:
+    """Build one `SecurityEvent` and hand it to every reader.
+
+    Args:
+        name: Stable event name.
+        outcome: ``"allowed"``, ``"denied"`` or ``"error"``.
+        reason: Stable reason code.
+        clock: Where the event's time comes from.
+        details: Plain values without secrets.
+        **who: Further `SecurityEvent` fields: ``request_id``, ``tenant_id``, ``user_id`` ...
+    """
+    event = SecurityEvent(
+        name=name,
+        outcome=outcome,
+        reason=reason,
+        time=utc(clock.now()),
+        details=details or {},
+        **who,
+    )
+    for sink in _sinks:
+        try:
+            sink.emit(event)
+        except Exception:  # noqa: BLE001 - a broken reader must not open a door
+            _count_failure(sink)
+
+
+def _count_failure(sink: EventSink) -> None:
+    global sink_failures  # noqa: PLW0603 - a process-wide counter
+    sink_failures += 1
+    _log.exception("event_sink_failed", sink=type(sink).__name__)

@@ -1,0 +1,1 @@
+"""Identity: which principal the credential of a connection proves."""

@@ -1,0 +1,259 @@
+"""Every error of the package, each with a stable code and a named addressee.
+
+====================  ==============================  =========================================
+Class                 Who can act                     What the caller of the app is told
+====================  ==============================  =========================================
+`ConfigError`         the developer, at start-up      nothing: the app does not start
+`RejectionError`      the caller                      ``status`` and ``code``, nothing else
+`IsolationError`      the operator                    500 and the code; the request fails closed
+`UnavailableError`    the operator                    503 and the code; the request fails closed
+====================  ==============================  =========================================
+
+Codes are stable, wording is free. A message gives the setting, the value and the way out; it
+never carries a token, key, SQL text or another tenant's data.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigError",
+    "ContextContaminationError",
+    "ContextMissingError",
+    "ExpansionError",
+    "GuardError",
+    "InsufficientScopeError",
+    "IsolationError",
+    "MissingExtraError",
+    "NotReadyError",
+    "RLSViolationError",
+    "RejectionError",
+    "RequestInvalidError",
+    "TenantAccessError",
+    "TenantInvalidError",
+    "TenantMissingError",
+    "UnavailableError",
+]
+
+
+class GuardError(Exception):
+    """The root of all errors that asgi_guard raises on purpose."""
+
+    code: str = "guard_error"
+
+
+class ConfigError(GuardError):
+    """A setting is wrong; raised when the object is built, before any request.
+
+    Args:
+        setting: Dotted name of the setting, e.g. ``"cors.allow_origins"``.
+        problem: What is wrong with the value given, naming it.
+        remedy: What to write instead, one sentence.
+    """
+
+    code = "config_invalid"
+
+    def __init__(self, setting: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{setting}: {problem}. {remedy}")
+        self.setting = setting
+        self.problem = problem
+        self.remedy = remedy
+
+
+class MissingExtraError(ConfigError, ImportError):
+    """A feature was asked for whose third-party package is not installed.
+
+    Args:
+        feature: What was asked for, e.g. ``"asgi_guard.integrations.fastapi"``.
+        extra: The extra that brings it, e.g. ``"fastapi"``.
+    """
+
+    code = "extra_missing"
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            feature,
+            f"needs the {extra!r} extra, which is not installed",
+            f'Run: pip install "asgi-guard[{extra}]"',
+        )
+
+
+class RejectionError(GuardError):
+    """A caller is refused. It learns ``status`` and ``code``; the reason goes to the event.
+
+    Args:
+        reason: Stable word for the operator's event, e.g. ``"membership_suspended"``.
+        headers: Response fields the refusal must carry, lower-case names (RFC 9110
+            section 11.6.1 asks for ``www-authenticate`` on a 401).
+    """
+
+    code = "rejected"
+    status: int = 403
+    title: ClassVar[str] = "Refused"
+
+    def __init__(self, reason: str = "", *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(self.code)
+        self.reason = reason or self.code
+        self.headers = headers
+
+
+class RequestInvalidError(RejectionError):
+    """The request is ambiguous or malformed, e.g. a security header was sent twice."""
+
+    code = "request_invalid"
+    status = 400
+    title = "Malformed request"
+
+
+class AuthenticationError(RejectionError):
+    """No acceptable credential came with the request (RFC 9110 section 15.5.2)."""
+
+    code = "unauthenticated"
+    status = 401
+    title = "Authentication required"
+
+
+class InsufficientScopeError(RejectionError):
+    """The credential is good but grants too little (RFC 6750 section 3.1)."""
+
+    code = "insufficient_scope"
+    status = 403
+    title = "Insufficient scope"
+
+
+class TenantMissingError(RejectionError):
+    """No tenant could be resolved, so no row may be read."""
+
+    code = "tenant_missing"
+    status = 403
+    title = "No tenant"
+
+
+class TenantInvalidError(RejectionError):
+    """The named tenant does not have the configured shape; nothing was looked up."""
+
+    code = "tenant_invalid"
+    status = 400
+    title = "Invalid tenant"
+
+
+class TenantAccessError(RejectionError):
+    """Unknown, foreign, suspended and deleted tenants: one answer, byte for byte."""
+
+    code = "tenant_not_found"
+    status = 404
+    title = "Not found"
+
+
+class UnavailableError(GuardError):
+    """Something the decision needs cannot be reached, so the request fails closed with 503.
+
+    Args:
+        reason: Stable word for the operator's event, e.g. ``"memberships_unreachable"``.
+    """
+
+    code = "unavailable"
+    status: int = 503
+    title: ClassVar[str] = "Temporarily unavailable"
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(self.code if not reason else f"{self.code}: {reason}")
+        self.reason = reason or self.code
+
+
+class NotReadyError(UnavailableError):
+    """The start-up checks have not passed, so nothing is served.
+
+    Args:
+        reason: Stable word for the operator's event.
+        detail: What failed and what mends it; for the operator's log, not for callers.
+    """
+
+    code = "not_ready"
+
+    def __init__(self, reason: str = "", detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail
+        if detail:
+            self.args = (detail,)
+
+
+class IsolationError(GuardError):
+    """A wall between tenants was about to be crossed; nothing was read or written."""
+
+    code = "isolation"
+    status: int = 500
+    title: ClassVar[str] = "Isolation error"
+
+
+class ContextMissingError(IsolationError):
+    """Code that needs a user's context ran without one."""
+
+    code = "context_missing"
+
+    def __init__(self, operation: str = "") -> None:
+        what = f"{operation}: " if operation else ""
+        super().__init__(
+            f"{what}no UserExecutionContext is current here. Enter one with use_context(...), or "
+            "carry it across a thread boundary with propagate(fn)."
+        )
+        self.operation = operation
+
+
+class ExpansionError(IsolationError):
+    """A child context asked for more than its parent has."""
+
+    code = "context_expansion"
+
+
+class ContextContaminationError(IsolationError):
+    """State that belongs to one user's context was touched under another's."""
+
+    code = "CONTEXT_CONTAMINATION"
+
+    def __init__(self, operation: str = "") -> None:
+        what = f"{operation}: " if operation else ""
+        super().__init__(
+            f"{what}this state belongs to another user's context and was not touched. "
+            "Make one ExecutionState per run instead of sharing one."
+        )
+        self.operation = operation
+
+
+class RLSViolationError(IsolationError):
+    """Row-level security would not have held, so the statement was not sent.
+
+    ``code`` is one of the event names that operators watch:
+
+    - ``RLS_NOT_ENFORCED``: no tenant is bound, or the database handle is not guarded;
+    - ``TENANT_MISMATCH``: two tenants met in one session, transaction or argument list;
+    - ``RLS_VERIFICATION_FAILED``: the database answered with another tenant than was bound.
+
+    Args:
+        code: One of the three names above.
+        problem: What was wrong, without tenant ids, SQL or data.
+        operation: Name of the guarded operation, for the operator.
+    """
+
+    CODES: ClassVar[frozenset[str]] = frozenset(
+        {"RLS_NOT_ENFORCED", "TENANT_MISMATCH", "RLS_VERIFICATION_FAILED"}
+    )
+
+    def __init__(self, code: str, problem: str, *, operation: str = "") -> None:
+        if code not in self.CODES:
+            raise ConfigError("RLSViolationError.code", f"{code!r} is not an event name", "Use one")
+        what = f" in {operation}" if operation else ""
+        super().__init__(f"{code}{what}: {problem}")
+        self.code = code
+        self.problem = problem
+        self.operation = operation
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the error whole across process pools, where exceptions travel pickled."""
+        return (_rebuild_violation, (self.code, self.problem, self.operation))
+
+
+def _rebuild_violation(code: str, problem: str, operation: str) -> RLSViolationError:
+    return RLSViolationError(code, problem, operation=operation)

@@ -1,0 +1,12 @@
+"""What operators see: the stream of security events and its readers.
+
+Protects against the breach that nobody notices: each refusal, each contamination and each
+crossing of tenants leaves one `SecurityEvent`, whichever part of the package met it.
+"""
+
+from __future__ import annotations
+
+from asgi_guard._internal.events import LogSink, subscribe
+from asgi_guard.protocols import EventSink, SecurityEvent
+
+__all__ = ["EventSink", "LogSink", "SecurityEvent", "subscribe"]

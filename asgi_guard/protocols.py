@@ -1,0 +1,127 @@
+"""What a user of the package may supply, as protocols and the plain values they exchange.
+
+Anything with these methods fits; nothing here needs to be inherited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+__all__ = [
+    "ASGIApp",
+    "Authenticator",
+    "Clock",
+    "EventSink",
+    "Principal",
+    "Receive",
+    "Scope",
+    "SecurityEvent",
+    "Send",
+]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Clock(Protocol):
+    """Where time comes from; tests move it by hand."""
+
+    def now(self) -> float:
+        """Return Unix time in seconds."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards, from an arbitrary start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityEvent:
+    """One security-relevant fact, as every reader of the event stream receives it.
+
+    Args:
+        name: Stable event name, e.g. ``"TENANT_MISMATCH"``.
+        outcome: ``"allowed"``, ``"denied"`` or ``"error"``.
+        reason: Stable reason code, e.g. ``"membership_suspended"``; empty when allowed.
+        time: When, UTC with microseconds.
+        request_id: Id of the request, if there was one.
+        tenant_id: The proven tenant, never one that was merely claimed.
+        user_id: The proven user.
+        session_id: Hash of the session id; never the id itself.
+        auth_method: How the user was authenticated, e.g. ``"bearer"``.
+        operation: What was being done, e.g. ``"notes.list"``.
+        client: Client address as the server saw it.
+        trace_id: Trace the request belongs to, if traced.
+        details: Further plain values; must hold no secret and no personal data.
+    """
+
+    name: str
+    outcome: str
+    reason: str = ""
+    time: datetime
+    request_id: str | None = None
+    tenant_id: str | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    auth_method: str | None = None
+    operation: str | None = None
+    client: str | None = None
+    trace_id: str | None = None
+    details: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+
+@runtime_checkable
+class EventSink(Protocol):
+    """A reader of the event stream: audit log, metrics, structured log.
+
+    `emit` is called on the event loop and must not block; queue and return.
+    """
+
+    def emit(self, event: SecurityEvent) -> None:
+        """Take one event. An exception is counted and logged, and reaches no caller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who a verified credential speaks for.
+
+    Args:
+        user_id: Stable id of the user, the token's ``sub``.
+        tenant_id: Tenant that the credential itself is bound to; None if it names none.
+        roles: Roles the credential grants, before membership adds the tenant's own.
+        scopes: OAuth scopes (RFC 6749 section 3.3).
+        auth_method: How, e.g. ``"bearer"``.
+        session_id: Server-side session behind the credential, if any.
+        issued_at: Unix seconds, if the credential says so.
+        expires_at: Unix seconds after which it must not be used.
+        claims: The verified claims, for resolvers that need another one.
+    """
+
+    user_id: str
+    tenant_id: str | None = None
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    auth_method: str = "bearer"
+    session_id: str | None = None
+    issued_at: float | None = None
+    expires_at: float | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@runtime_checkable
+class Authenticator(Protocol):
+    """Turns the credential of a connection into a `Principal`."""
+
+    async def authenticate(self, scope: Scope) -> Principal | None:
+        """Decide about one HTTP or WebSocket scope.
+
+        Returns:
+            The principal, or None when the connection carries no credential of this kind, so
+            that the next authenticator may look.
+
+        Raises:
+            AuthenticationError: There is such a credential and it is not acceptable.
+        """

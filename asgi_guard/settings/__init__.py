@@ -1,0 +1,1 @@
+"""How an app is guarded, as one checked object."""

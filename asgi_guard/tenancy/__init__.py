@@ -1,0 +1,23 @@
+"""Who a piece of code runs for: one frozen context, one place to read it, no way to widen it.
+
+Protects against the tenant that is named instead of proven, and against state that outlives the
+user it belonged to: between requests, across threads and forks, and between agents of several
+users in one process.
+"""
+
+from __future__ import annotations
+
+from asgi_guard.tenancy.context import UserExecutionContext
+from asgi_guard.tenancy.current import current_context, require_context, use_context
+from asgi_guard.tenancy.tenant_id import INTEGER, SLUG, UUID, TenantIdShape
+
+__all__ = [
+    "INTEGER",
+    "SLUG",
+    "UUID",
+    "TenantIdShape",
+    "UserExecutionContext",
+    "current_context",
+    "require_context",
+    "use_context",
+]

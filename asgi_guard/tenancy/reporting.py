@@ -1,0 +1,37 @@
+"""Events that name who is asking: `emit`, filled from the current context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from asgi_guard._internal.events import emit
+from asgi_guard.tenancy.current import current_context
+
+__all__ = ["report"]
+
+
+def report(
+    name: str,
+    *,
+    outcome: str = "denied",
+    reason: str = "",
+    operation: str = "",
+    details: Mapping[str, str | int | float | bool | None] | None = None,
+) -> None:
+    """Emit event *name* with the identity of the current context, if there is one."""
+    context = current_context()
+    if context is None:
+        emit(name, outcome=outcome, reason=reason, operation=operation or None, details=details)
+        return
+    emit(
+        name,
+        outcome=outcome,
+        reason=reason,
+        details=details,
+        operation=operation or context.operation or None,
+        request_id=context.request_id,
+        tenant_id=context.tenant_id,
+        user_id=context.user_id,
+        auth_method=context.auth_method,
+        trace_id=context.trace_id,
+    )
