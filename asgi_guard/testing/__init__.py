@@ -1,0 +1,13 @@
+"""Real servers for tests and the demo: row-level security is proven on PostgreSQL or not at all.
+
+`EmbeddedPostgres` is a server of this process's own, from the ``embedded`` extra, that leaves
+nothing behind. ``pytest_plugins = ["asgi_guard.testing.plugin"]`` gives each test a database of
+its own on one.
+"""
+
+from __future__ import annotations
+
+from asgi_guard.testing.embedded import EmbeddedPostgres
+from asgi_guard.testing.server import PostgresDatabase, PostgresServer
+
+__all__ = ["EmbeddedPostgres", "PostgresDatabase", "PostgresServer"]

@@ -1,0 +1,74 @@
+"""Fixtures of the whole suite: real servers, each private, each gone at the end.
+
+A server that cannot be had skips its tests with a reason, and fails them under ``CI=true``.
+``ASGI_GUARD_TEST_DSN``, a superuser's URL, names a PostgreSQL to use instead of the embedded one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from asgi_guard.errors import GuardError
+from asgi_guard.testing import PostgresDatabase, PostgresServer
+from asgi_guard.testing.running import running_server
+from tests.support.availability import unavailable
+from tests.support.browser import find_chromium
+from tests.support.pgbouncer import PgBouncer, find_pgbouncer, running_pgbouncer
+
+pytest_plugins = ["asgi_guard.testing.plugin"]
+
+_DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """Give the session's server; the plugin's fixture, with our rule for a missing one."""
+    dsn = request.config.getoption("asgi_guard_dsn") or os.environ.get("ASGI_GUARD_TEST_DSN")
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_server(dsn or None))
+        except GuardError as error:
+            unavailable("PostgreSQL", str(error))
+        yield server
+
+
+@pytest.fixture
+def pgbouncer() -> Iterator[Callable[..., PgBouncer]]:
+    """Give a factory of poolers in transaction mode; they end with the test.
+
+    ``pgbouncer(database, users={name: password}, pool_size=5)`` gives an object with
+    ``.dsn(user, password)``.
+    """
+    program = find_pgbouncer()
+    if program is None:
+        unavailable("PgBouncer", "it is not installed (Debian: apt-get install pgbouncer)")
+    with ExitStack() as stack:
+
+        def start(
+            database: PostgresDatabase, users: Mapping[str, str], pool_size: int = 5
+        ) -> PgBouncer:
+            return stack.enter_context(running_pgbouncer(program, database, users, pool_size))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Give the path of a Chromium."""
+    program = find_chromium()
+    if program is None:
+        unavailable("Chromium", "it is not installed (Debian: apt-get install chromium)")
+    return program
+
+
+@pytest.fixture(scope="session")
+def postgres_15_bin() -> Path:
+    """Give the folder of Debian 12's PostgreSQL 15; an older server is a bonus, never required."""
+    if not (_DEBIAN_POSTGRES_15 / "initdb").exists():
+        pytest.skip(f"no PostgreSQL 15 in {_DEBIAN_POSTGRES_15}")
+    return _DEBIAN_POSTGRES_15
