@@ -275,8 +275,8 @@ PIECES = st.sampled_from(
         "admin",
         "Admin",
         "x",
-        "．",
-        "／",
+        "\uff0e",
+        "\uff0f",
         "%",
     ]
 )
