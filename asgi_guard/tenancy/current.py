@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from asgi_guard.errors import ConfigError, ContextMissingError
+from asgi_guard._internal.clock import SYSTEM_CLOCK
+from asgi_guard.errors import ConfigError, ContextExpiredError, ContextMissingError
+from asgi_guard.protocols import Clock
 from asgi_guard.tenancy.context import UserExecutionContext
 
-__all__ = ["current_context", "require_context", "use_context"]
+__all__ = [
+    "current_context",
+    "entered_context",
+    "no_context",
+    "process_mark",
+    "require_context",
+    "use_context",
+]
 
 
 def _new_variable() -> ContextVar[UserExecutionContext | None]:
@@ -20,30 +29,53 @@ def _new_variable() -> ContextVar[UserExecutionContext | None]:
 _current = _new_variable()
 
 
-def current_context() -> UserExecutionContext | None:
-    """Return the context that this code runs under, or None."""
-    return _current.get()
+def current_context(*, clock: Clock = SYSTEM_CLOCK) -> UserExecutionContext | None:
+    """Return the context that this code runs under, or None.
+
+    An expired one is none: a job or socket that outlives its credential reads no further row.
+
+    Args:
+        clock: Where "now" comes from.
+    """
+    context = _current.get()
+    if context is None or (end := context.expires_at) is None or clock.now() < end:
+        return context
+    return None
 
 
-def require_context(operation: str = "") -> UserExecutionContext:
+def require_context(
+    operation: str = "", *, clock: Clock = SYSTEM_CLOCK
+) -> UserExecutionContext:
     """Return the context that this code runs under.
 
     Args:
         operation: Name of what needs it, for the error.
+        clock: Where "now" comes from.
 
     Raises:
         ContextMissingError: There is none: outside a request, or behind a bare thread or
             executor that did not inherit it.
+        ContextExpiredError: There is one, and the credential behind it has expired.
     """
-    context = _current.get()
-    if context is None:
-        raise ContextMissingError(operation)
-    return context
+    context = current_context(clock=clock)
+    if context is not None:
+        return context
+    if _current.get() is not None:
+        raise ContextExpiredError(operation)
+    raise ContextMissingError(operation)
+
+
+def entered_context() -> UserExecutionContext | None:
+    """Return what was entered, expired or not: for events about it, never to act under it."""
+    return _current.get()
 
 
 @contextmanager
 def use_context(context: UserExecutionContext) -> Iterator[UserExecutionContext]:
     """Run a block under *context*; what was current before is current again afterwards.
+
+    Do not ``yield`` from a generator inside the block: between two steps Python leaves the value
+    set for whoever consumes the generator. Enter it around the loop that consumes instead.
 
     Raises:
         ConfigError: *context* is not a `UserExecutionContext`.
@@ -54,11 +86,32 @@ def use_context(context: UserExecutionContext) -> Iterator[UserExecutionContext]
             f"got a {type(context).__name__}",
             "Pass a UserExecutionContext.",
         )
-    token = _current.set(context)
+    variable = _current  # a block left in a forked child must reset what its parent had set
+    token = variable.set(context)
     try:
         yield context
     finally:
-        _current.reset(token)
+        variable.reset(token)
+
+
+@contextmanager
+def no_context() -> Iterator[None]:
+    """Run a block under no context, whatever was inherited.
+
+    A server may start the next request of a connection from inside the task of the one before
+    (pipelining does, in uvicorn): the new task then begins with a copy of the other's context.
+    """
+    variable = _current
+    token = variable.set(None)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def process_mark() -> object:
+    """Return an object that is another one in each forked child."""
+    return _current
 
 
 def _forget_after_fork() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 
 from asgi_guard._internal.events import emit
-from asgi_guard.tenancy.current import current_context
+from asgi_guard.tenancy.current import entered_context
 
 __all__ = ["report"]
 
@@ -18,8 +19,11 @@ def report(
     operation: str = "",
     details: Mapping[str, str | int | float | bool | None] | None = None,
 ) -> None:
-    """Emit event *name* with the identity of the current context, if there is one."""
-    context = current_context()
+    """Emit event *name* with the identity of the current context, if there is one.
+
+    An expired context still names who it was: the event is about it, nothing runs under it.
+    """
+    context = entered_context()
     if context is None:
         emit(name, outcome=outcome, reason=reason, operation=operation or None, details=details)
         return
@@ -32,6 +36,13 @@ def report(
         request_id=context.request_id,
         tenant_id=context.tenant_id,
         user_id=context.user_id,
+        session_id=_hashed(context.session_id),
         auth_method=context.auth_method,
+        client=context.client,
         trace_id=context.trace_id,
     )
+
+
+def _hashed(session_id: str | None) -> str | None:
+    # Whoever reads the log must not be able to take over the session.
+    return None if session_id is None else sha256(session_id.encode()).hexdigest()
