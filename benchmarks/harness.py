@@ -61,7 +61,7 @@ class Row:
 async def interleave(
     contenders: Sequence[Contender], *, rounds: int, repeat: int, warm_up: int = 2
 ) -> list[dict[str, Any]]:
-    """Run all *contenders* for *rounds* rounds of *repeat* operations; the first is the baseline."""
+    """Run *rounds* rounds of *repeat* operations of each contender; the first is the baseline."""
     rows = [Row(each.name, each.limit) for each in contenders]
     order = list(range(len(contenders)))
     shuffler = random.Random(0)  # noqa: S311 - an order, not a secret
@@ -82,12 +82,18 @@ async def interleave(
 def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
     """Print *rows* as a Markdown table."""
     print(f"\n### {title}\n")
-    print("| contender | median, µs | ratio | middle half | promised |")
+    print("| contender | median, us | ratio | middle half | promised |")
     print("|---|---:|---:|---|---:|")
     for row in rows:
         low, high = row["ratio_middle_half"]
-        limit = "" if row["limit"] is None else f"≤ {row['limit']} {'✓' if row['holds'] else '✗'}"
-        print(f"| {row['name']} | {row['median_us']} | {row['ratio']} | {low} – {high} | {limit} |")
+        limit = (
+            ""
+            if row["limit"] is None
+            else f"at most {row['limit']}: {'holds' if row['holds'] else 'FAILS'}"
+        )
+        print(
+            f"| {row['name']} | {row['median_us']} | {row['ratio']} | {low} to {high} | {limit} |"
+        )
 
 
 def machine() -> dict[str, Any]:
