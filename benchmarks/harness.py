@@ -86,11 +86,8 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
     print("|---|---:|---:|---|---:|")
     for row in rows:
         low, high = row["ratio_middle_half"]
-        limit = (
-            ""
-            if row["limit"] is None
-            else f"at most {row['limit']}: {'holds' if row['holds'] else 'FAILS'}"
-        )
+        verdict = {None: "", True: "holds", False: "FAILS"}[row["holds"]]
+        limit = "" if row["limit"] is None else f"at most {row['limit']}: {verdict}"
         print(
             f"| {row['name']} | {row['median_us']} | {row['ratio']} | {low} to {high} | {limit} |"
         )
