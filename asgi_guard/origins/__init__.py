@@ -8,12 +8,15 @@ handshake (who may connect) and the cross-site request check (who may write) ask
 from __future__ import annotations
 
 from asgi_guard.origins.decision import OriginDecision, OriginGate
+from asgi_guard.origins.dynamic import DynamicOriginPolicy
 from asgi_guard.origins.finding import Finding
 from asgi_guard.origins.origin import Origin, OriginWarning
 from asgi_guard.origins.pattern import OriginPattern
 from asgi_guard.origins.policy import Environment, OriginPolicy
+from asgi_guard.origins.provider import OriginProvider, TenantOf, TenantPolicies
 
 __all__ = [
+    "DynamicOriginPolicy",
     "Environment",
     "Finding",
     "Origin",
@@ -21,5 +24,8 @@ __all__ = [
     "OriginGate",
     "OriginPattern",
     "OriginPolicy",
+    "OriginProvider",
     "OriginWarning",
+    "TenantOf",
+    "TenantPolicies",
 ]
