@@ -22,7 +22,6 @@ DURABLE: dict[str, str] = {}
 # Faster for throw-away data; a power cut, not a crash of the server, would lose it.
 NOT_DURABLE = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_wal_size": "256MB",  # it may lie in memory
 }
