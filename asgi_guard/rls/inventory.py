@@ -1,0 +1,137 @@
+"""Which table is what: guarded by a tenant, shared by all, or the system's alone.
+
+One value, read by the generated DDL, by the catalog checks and by the probe, so that the three
+can never disagree about what must be protected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy import MetaData, Table
+
+from asgi_guard.errors import ConfigError
+from asgi_guard.rls.ddl.names import TableName
+from asgi_guard.rls.variables import RLSVariables
+
+__all__ = ["Inventory", "TableSource", "sort_tables"]
+
+TableSource = MetaData | Table | Iterable[Table]
+"""What may stand for a set of tables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Every table and view that the policies know, by kind.
+
+    Args:
+        variables: What the database calls things.
+        guarded: Tables whose rows belong to one tenant each.
+        shared: Reference data: every tenant reads all of it, none writes.
+        system_only: Tables that the runtime role cannot reach at all.
+        views: Views over guarded tables, run with the rights of whoever asks.
+        default_schema: Where tables live that name no schema.
+    """
+
+    variables: RLSVariables = field(default_factory=RLSVariables)
+    guarded: tuple[TableName, ...] = ()
+    shared: tuple[TableName, ...] = ()
+    system_only: tuple[TableName, ...] = ()
+    views: tuple[TableName, ...] = ()
+    default_schema: str = "public"
+
+    @property
+    def schemas(self) -> tuple[str, ...]:
+        """Every schema that holds one of them, sorted."""
+        everything = (*self.guarded, *self.shared, *self.system_only, *self.views)
+        return tuple(sorted({table.schema for table in everything}))
+
+
+def sort_tables(
+    source: TableSource,
+    *,
+    variables: RLSVariables,
+    shared: Iterable[str | Table] = (),
+    system_only: Iterable[str | Table] = (),
+    views: Iterable[str | Table] = (),
+    schema: str = "public",
+) -> tuple[Inventory, dict[TableName, Table]]:
+    """Put each table of *source* under one kind; what is not declared otherwise is guarded.
+
+    Args:
+        source: The tables.
+        variables: What the database calls things.
+        shared: Tables of reference data, by name or as tables.
+        system_only: Tables kept from the runtime role.
+        views: Views; they need not be in *source*.
+        schema: Where tables live that name no schema.
+
+    Returns:
+        The inventory, and the guarded tables by name.
+
+    Raises:
+        ConfigError: A name is unknown, or stands under two kinds.
+    """
+    known = {TableName.of(table, schema): table for table in _tables(source)}
+    kinds = {
+        "shared": _names(shared, schema),
+        "system_only": _names(system_only, schema),
+        "views": _names(views, schema),
+    }
+    _refuse_unknown(kinds, known)
+    _refuse_double(kinds)
+    declared = {name for names in kinds.values() for name in names}
+    guarded = {name: table for name, table in known.items() if name not in declared}
+    inventory = Inventory(
+        variables=variables, guarded=tuple(guarded), default_schema=schema, **kinds
+    )
+    return inventory, guarded
+
+
+def _tables(source: TableSource) -> list[Table]:
+    if isinstance(source, MetaData):
+        return list(source.sorted_tables)
+    tables = [source] if isinstance(source, Table) else list(source)
+    for table in tables:
+        if not isinstance(table, Table):
+            raise ConfigError(
+                "tenant_policies(tables)",
+                f"got a {type(table).__name__}",
+                "Pass a MetaData, a Table or several Tables (a model's is Model.__table__).",
+            )
+    return tables
+
+
+def _names(items: Iterable[str | Table], schema: str) -> tuple[TableName, ...]:
+    if isinstance(items, str):
+        raise ConfigError("tenant_policies(tables)", f"{items!r} is one string", "Pass a list.")
+    return tuple(
+        TableName.of(item, schema) if isinstance(item, Table) else TableName.parse(item, schema)
+        for item in items
+    )
+
+
+def _refuse_unknown(kinds: dict[str, tuple[TableName, ...]], known: dict[TableName, Table]) -> None:
+    # A misspelt name would leave the table it meant guarded, which is safe, or, the other way
+    # round, leave a reader of the code believing in a protection that is not there.
+    for kind in ("shared", "system_only"):
+        for name in kinds[kind]:
+            if name not in known:
+                raise ConfigError(
+                    f"tenant_policies({kind})",
+                    f"there is no table {str(name)!r}",
+                    "Name a table of the metadata.",
+                )
+
+
+def _refuse_double(kinds: dict[str, tuple[TableName, ...]]) -> None:
+    seen: dict[TableName, str] = {}
+    for kind, names in kinds.items():
+        for name in names:
+            if seen.setdefault(name, kind) != kind:
+                raise ConfigError(
+                    f"tenant_policies({kind})",
+                    f"{str(name)!r} is declared as {seen[name]} too",
+                    "Declare it once.",
+                )
