@@ -20,8 +20,11 @@ from typing import ClassVar
 __all__ = [
     "AuthenticationError",
     "ConfigError",
+    "ConflictError",
     "ContextContaminationError",
+    "ContextExpiredError",
     "ContextMissingError",
+    "CrossOriginError",
     "ExpansionError",
     "GuardError",
     "InsufficientScopeError",
@@ -105,6 +108,22 @@ class RequestInvalidError(RejectionError):
     code = "request_invalid"
     status = 400
     title = "Malformed request"
+
+
+class ConflictError(RejectionError):
+    """What the request would store contradicts what is stored; nothing was (RFC 9110 15.5.10)."""
+
+    code = "conflict"
+    status = 409
+    title = "Conflict"
+
+
+class CrossOriginError(RejectionError):
+    """A page of another site made this request in its visitor's name, or may have."""
+
+    code = "cross_origin_refused"
+    status = 403
+    title = "Cross-origin request refused"
 
 
 class AuthenticationError(RejectionError):
@@ -202,6 +221,18 @@ class ContextMissingError(IsolationError):
         self.operation = operation
 
 
+class ContextExpiredError(ContextMissingError):
+    """The context outlived the credential behind it, so nothing further runs under it.
+
+    The caller can mend this by coming back with a fresh credential, so it is told 401.
+    """
+
+    code = "context_expired"
+    status = 401
+    title = "Credential expired"
+    headers = ((b"www-authenticate", b'Bearer error="invalid_token"'),)
+
+
 class ExpansionError(IsolationError):
     """A child context asked for more than its parent has."""
 
@@ -209,14 +240,21 @@ class ExpansionError(IsolationError):
 
 
 class ContextContaminationError(IsolationError):
-    """State that belongs to one user's context was touched under another's."""
+    """State that belongs to one user's context was touched under another's, or after its end.
+
+    Args:
+        operation: Name of the run that the state belongs to.
+        problem: What was wrong, without ids.
+    """
 
     code = "CONTEXT_CONTAMINATION"
 
-    def __init__(self, operation: str = "") -> None:
+    def __init__(
+        self, operation: str = "", problem: str = "this state belongs to another user's context"
+    ) -> None:
         what = f"{operation}: " if operation else ""
         super().__init__(
-            f"{what}this state belongs to another user's context and was not touched. "
+            f"{what}{problem} and was not touched. "
             "Make one ExecutionState per run instead of sharing one."
         )
         self.operation = operation

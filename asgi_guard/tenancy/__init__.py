@@ -9,15 +9,43 @@ from __future__ import annotations
 
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import current_context, require_context, use_context
+from asgi_guard.tenancy.membership import Membership, Memberships, Status
+from asgi_guard.tenancy.membership_cache import CachedMemberships
+from asgi_guard.tenancy.middleware import TenantContextMiddleware
+from asgi_guard.tenancy.propagation import propagate
+from asgi_guard.tenancy.resolvers import (
+    ChainResolver,
+    ClaimResolver,
+    CustomResolver,
+    HeaderResolver,
+    PathResolver,
+    SubdomainResolver,
+    TenantResolver,
+)
+from asgi_guard.tenancy.state import ExecutionState
 from asgi_guard.tenancy.tenant_id import INTEGER, SLUG, UUID, TenantIdShape
 
 __all__ = [
     "INTEGER",
     "SLUG",
     "UUID",
+    "CachedMemberships",
+    "ChainResolver",
+    "ClaimResolver",
+    "CustomResolver",
+    "ExecutionState",
+    "HeaderResolver",
+    "Membership",
+    "Memberships",
+    "PathResolver",
+    "Status",
+    "SubdomainResolver",
+    "TenantContextMiddleware",
     "TenantIdShape",
+    "TenantResolver",
     "UserExecutionContext",
     "current_context",
+    "propagate",
     "require_context",
     "use_context",
 ]

@@ -13,6 +13,8 @@ from asgi_guard.errors import ConfigError, ExpansionError
 
 __all__ = ["UserExecutionContext"]
 
+_NUMBERS = frozenset({int, float})  # a bool is no time
+
 
 class _Fields(NamedTuple):
     tenant_id: str
@@ -27,6 +29,7 @@ class _Fields(NamedTuple):
     issued_at: float | None
     expires_at: float | None
     parent: UserExecutionContext | None
+    client: str | None
 
 
 class UserExecutionContext(_Fields):
@@ -45,9 +48,14 @@ class UserExecutionContext(_Fields):
         issued_at: Unix seconds.
         expires_at: Unix seconds after which the credential behind it must not be used.
         parent: The wider context that this one was narrowed from.
+        client: Client address as the server saw it.
 
     Raises:
         ConfigError: A required field is missing or a field has the wrong type.
+        ExpansionError: It names another user or tenant than *parent*, or more than it has.
+
+    Copies are the object itself; pickling is refused. It guards against mistakes, not against
+    code in this process that means harm: such code can build any context it likes.
     """
 
     __slots__ = ()
@@ -67,13 +75,16 @@ class UserExecutionContext(_Fields):
         issued_at: float | None = None,
         expires_at: float | None = None,
         parent: UserExecutionContext | None = None,
+        client: str | None = None,
     ) -> Self:
-        """Check the two ids that everything else rests on, and freeze the rest."""
+        """Check the ids and the end that everything else rests on, and freeze the rest."""
         if type(tenant_id) is not str or not tenant_id:
             raise ConfigError("tenant_id", "is not a non-empty string", "Pass the tenant's id.")
         if type(user_id) is not str or not user_id:
             raise ConfigError("user_id", "is not a non-empty string", "Pass the user's id.")
-        return tuple.__new__(
+        if expires_at is not None and type(expires_at) not in _NUMBERS:
+            raise ConfigError("expires_at", "is not a number", "Pass Unix seconds, or None.")
+        made: Self = tuple.__new__(
             cls,
             (
                 tenant_id,
@@ -88,8 +99,12 @@ class UserExecutionContext(_Fields):
                 issued_at,
                 expires_at,
                 parent,
+                client,
             ),
         )
+        if parent is not None:
+            _check_narrower(made, parent)
+        return made
 
     def child(
         self,
@@ -111,27 +126,20 @@ class UserExecutionContext(_Fields):
             ExpansionError: A role or scope was named that this context does not have, or a
                 later end.
         """
-        kept_roles = self.roles if roles is None else _names("roles", roles)
-        kept_scopes = self.scopes if scopes is None else _names("scopes", scopes)
-        if not kept_roles <= self.roles or not kept_scopes <= self.scopes:
-            raise ExpansionError(f"{operation}: a child context cannot add roles or scopes")
-        if expires_at is None:
-            expires_at = self.expires_at
-        elif self.expires_at is not None and expires_at > self.expires_at:
-            raise ExpansionError(f"{operation}: a child context cannot outlive its parent")
         return UserExecutionContext(
             tenant_id=self.tenant_id,
             user_id=self.user_id,
             session_id=self.session_id,
             request_id=self.request_id,
-            roles=kept_roles,
-            scopes=kept_scopes,
+            roles=self.roles if roles is None else roles,
+            scopes=self.scopes if scopes is None else scopes,
             auth_method=self.auth_method,
             operation=operation,
             trace_id=self.trace_id,
             issued_at=self.issued_at,
-            expires_at=expires_at,
+            expires_at=self.expires_at if expires_at is None else expires_at,
             parent=self,
+            client=self.client,
         )
 
     def same_identity(self, other: UserExecutionContext) -> bool:
@@ -148,9 +156,35 @@ class UserExecutionContext(_Fields):
         """Refuse the tuple's way of editing: a context is narrowed by `child`, or made anew."""
         raise ExpansionError("a context is not edited; use child(operation)")
 
+    __replace__ = _replace  # copy.replace, Python 3.13
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> NoReturn:  # type: ignore[override]  # noqa: ARG003
+        """Refuse the tuple's unchecked way of building."""
+        raise ExpansionError("a context is built by its constructor, which checks it")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Refuse pickling: a context that arrives from a queue unsigned could name anyone."""
         raise TypeError("a UserExecutionContext is not pickled; send its ids and prove them again")
+
+
+def _check_narrower(child: UserExecutionContext, parent: UserExecutionContext) -> None:
+    if not isinstance(parent, UserExecutionContext):
+        raise ConfigError("parent", f"is a {type(parent).__name__}", "Pass a UserExecutionContext.")
+    if not parent.same_identity(child):
+        raise ExpansionError("a child context cannot change tenant or user")
+    if not child.roles <= parent.roles or not child.scopes <= parent.scopes:
+        raise ExpansionError(f"{child.operation}: a child context cannot add roles or scopes")
+    if parent.expires_at is None:
+        return
+    if child.expires_at is None or child.expires_at > parent.expires_at:
+        raise ExpansionError(f"{child.operation}: a child context cannot outlive its parent")
 
 
 def _names(field: str, names: Iterable[str]) -> frozenset[str]:

@@ -1,32 +1,54 @@
-"""The one ContextVar, and the only ways to set and read it."""
+"""The one home of ContextVars: who code runs for, and what must decide its request's answer."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
-from asgi_guard.errors import ConfigError, ContextExpiredError, ContextMissingError
+from asgi_guard.errors import ConfigError, ContextExpiredError, ContextMissingError, GuardError
 from asgi_guard.protocols import Clock
 from asgi_guard.tenancy.context import UserExecutionContext
 
 __all__ = [
+    "RequestWatch",
     "current_context",
+    "end_watch",
     "entered_context",
     "no_context",
+    "note_failure",
     "process_mark",
     "require_context",
+    "start_watch",
     "use_context",
 ]
+
+
+class RequestWatch:
+    """What must decide the answer of one request: told by `note_failure`, read by who answers.
+
+    It is shared by every task and thread that the request's context reaches, so a violation in a
+    child task is seen by the layer that sends the response.
+    """
+
+    __slots__ = ("failure",)
+
+    def __init__(self) -> None:
+        self.failure: GuardError | None = None
 
 
 def _new_variable() -> ContextVar[UserExecutionContext | None]:
     return ContextVar("asgi_guard_context", default=None)
 
 
+def _new_watch() -> ContextVar[RequestWatch | None]:
+    return ContextVar("asgi_guard_watch", default=None)
+
+
 _current = _new_variable()
+_watch = _new_watch()
 
 
 def current_context(*, clock: Clock = SYSTEM_CLOCK) -> UserExecutionContext | None:
@@ -43,9 +65,7 @@ def current_context(*, clock: Clock = SYSTEM_CLOCK) -> UserExecutionContext | No
     return None
 
 
-def require_context(
-    operation: str = "", *, clock: Clock = SYSTEM_CLOCK
-) -> UserExecutionContext:
+def require_context(operation: str = "", *, clock: Clock = SYSTEM_CLOCK) -> UserExecutionContext:
     """Return the context that this code runs under.
 
     Args:
@@ -114,11 +134,29 @@ def process_mark() -> object:
     return _current
 
 
+def start_watch() -> tuple[RequestWatch, Token[RequestWatch | None]]:
+    """Begin to watch one request; hand the token to `end_watch` when it is over."""
+    watch = RequestWatch()
+    return watch, _watch.set(watch)
+
+
+def end_watch(token: Token[RequestWatch | None]) -> None:
+    """Stop watching; what was watched before is watched again."""
+    token.var.reset(token)  # in a forked child, the variable of its parent
+
+
+def note_failure(error: GuardError) -> None:
+    """Let *error* answer the request that this code belongs to; the first one is kept."""
+    watch = _watch.get()
+    if watch is not None and watch.failure is None:
+        watch.failure = error
+
+
 def _forget_after_fork() -> None:
     # A pool's worker forked inside a request would otherwise serve every later tenant as its
     # first: a new variable makes each inherited value unreachable, in copied contexts as well.
-    global _current  # noqa: PLW0603 - the point is to replace it
-    _current = _new_variable()
+    global _current, _watch
+    _current, _watch = _new_variable(), _new_watch()
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)

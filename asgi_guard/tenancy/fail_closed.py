@@ -16,12 +16,12 @@ from collections.abc import Awaitable, MutableMapping
 from typing import Any, Final
 
 from asgi_guard._internal.responses import POLICY_VIOLATION, send_problem
-from asgi_guard.errors import GuardError, IsolationError, RejectionError
+from asgi_guard.errors import GuardError
 from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
-from asgi_guard.tenancy.current import IsolationWatch, end_watch, start_watch
-from asgi_guard.tenancy.reporting import report
+from asgi_guard.tenancy.current import RequestWatch, end_watch, start_watch
+from asgi_guard.tenancy.reporting import ReportedViolationError, report
 
-__all__ = ["FailClosedMiddleware", "InternalError", "SwallowedViolationError", "record_error"]
+__all__ = ["FailClosedMiddleware", "InternalError", "record_error"]
 
 _INTERNAL_ERROR: Final = 1011  # RFC 6455 section 7.4.1
 _SERVER_ERRORS: Final = 500
@@ -43,18 +43,6 @@ class InternalError(GuardError):
     """The app failed in its own way; that much is all the caller learns."""
 
     code = "internal_error"
-
-
-class SwallowedViolationError(IsolationError):
-    """A handler went on after an isolation error that it should have let through.
-
-    Args:
-        code: The event name of the violation.
-    """
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"{code}: the handler swallowed this violation; let the error through")
-        self.code = code
 
 
 class FailClosedMiddleware:
@@ -115,7 +103,7 @@ class _Exchange:
         "replaced",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, watch: IsolationWatch) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, watch: RequestWatch) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -132,8 +120,8 @@ class _Exchange:
 
     def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         """Pass a message of the app on, unless something went wrong before it."""
-        if self._watch.violation is not None or self.replaced:
-            return self._hold_back(message, self._watch.violation)
+        if self._watch.failure is not None or self.replaced:
+            return self._hold_back(message)
         kind = message["type"]
         if kind in _DECIDES:
             self.decided = True
@@ -162,17 +150,17 @@ class _Exchange:
         self.replaced = True
         record_error(error)
         if self.accepted:
-            code = POLICY_VIOLATION if isinstance(error, RejectionError) else _INTERNAL_ERROR
+            code = POLICY_VIOLATION if _is_refusal(error) else _INTERNAL_ERROR
             await self._send({"type": "websocket.close", "code": code, "reason": error.code})
             return
         await send_problem(self._scope, self._handshake, self._send, error)
 
-    async def _hold_back(self, message: MutableMapping[str, Any], violation: str | None) -> None:
-        if self.replaced or violation is None:
+    async def _hold_back(self, message: MutableMapping[str, Any]) -> None:
+        error = self._watch.failure
+        if self.replaced or error is None:
             return
-        error = SwallowedViolationError(violation)
         if message.get("status", _SERVER_ERRORS) < _SERVER_ERRORS:
-            _log.error("%s", error)
+            _log.error("a response was held back: %s", error)
         await self.answer(error)
 
     async def _handshake(self) -> MutableMapping[str, Any]:
@@ -186,7 +174,13 @@ def record_error(error: GuardError) -> None:
     Violations were reported where they happened, and failures of the app are logged by the
     server, which gets them raised again.
     """
-    if isinstance(error, RejectionError):
-        report("REQUEST_REFUSED", reason=error.reason, details={"code": error.code})
-    elif not isinstance(error, InternalError | SwallowedViolationError):
+    if _is_refusal(error):
+        reason = getattr(error, "reason", error.code)
+        report("REQUEST_REFUSED", reason=reason, details={"code": error.code})
+    elif not isinstance(error, InternalError | ReportedViolationError):
         _log.error("%s", error, exc_info=error)
+
+
+def _is_refusal(error: GuardError) -> bool:
+    """Tell whether the caller can mend it; everything else is for the operator."""
+    return getattr(error, "status", _SERVER_ERRORS) < _SERVER_ERRORS

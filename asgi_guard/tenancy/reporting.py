@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from typing import Final
 
 from asgi_guard._internal.events import emit
-from asgi_guard.tenancy.current import entered_context
+from asgi_guard.errors import IsolationError
+from asgi_guard.tenancy.current import entered_context, note_failure
 
-__all__ = ["report"]
+__all__ = ["VIOLATIONS", "ReportedViolationError", "report"]
+
+VIOLATIONS: Final = frozenset(
+    {"RLS_NOT_ENFORCED", "TENANT_MISMATCH", "RLS_VERIFICATION_FAILED", "CONTEXT_CONTAMINATION"}
+)
+"""Events after which a request must not be answered as if nothing had happened."""
+
+
+class ReportedViolationError(IsolationError):
+    """An isolation error was reported in a request, whatever became of the exception.
+
+    Args:
+        code: The event name of the violation.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"{code}: a violation was reported in this request; let its error through")
+        self.code = code
 
 
 def report(
@@ -22,7 +41,11 @@ def report(
     """Emit event *name* with the identity of the current context, if there is one.
 
     An expired context still names who it was: the event is about it, nothing runs under it.
+    One of `VIOLATIONS` is also noted against the request it happened in, so that a handler that
+    swallows the error cannot answer 200.
     """
+    if name in VIOLATIONS:
+        note_failure(ReportedViolationError(name))
     context = entered_context()
     if context is None:
         emit(name, outcome=outcome, reason=reason, operation=operation or None, details=details)

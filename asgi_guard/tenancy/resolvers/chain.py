@@ -1,0 +1,51 @@
+"""ChainResolver: several ways to name a tenant, of which none may contradict another."""
+
+from __future__ import annotations
+
+from asgi_guard.errors import ConfigError, TenantAccessError
+from asgi_guard.protocols import Principal, Scope
+from asgi_guard.tenancy.resolvers.custom import ResolverLike, as_resolver
+from asgi_guard.tenancy.resolvers.protocol import ScopeRewriter
+
+__all__ = ["ChainResolver"]
+
+
+class ChainResolver:
+    """Ask every resolver; the first that names a tenant decides, and the rest must agree.
+
+    All are asked, because a request that names one tenant to the router and another to us is
+    either broken or an attack.
+
+    Args:
+        *resolvers: Resolvers or callables, in order of preference.
+
+    Raises:
+        ConfigError: There is none.
+    """
+
+    def __init__(self, *resolvers: ResolverLike) -> None:
+        if not resolvers:
+            raise ConfigError("ChainResolver", "is empty", "Pass at least one resolver.")
+        self.resolvers = tuple(as_resolver(resolver) for resolver in resolvers)
+        self._rewriters = [each for each in self.resolvers if isinstance(each, ScopeRewriter)]
+
+    async def resolve(self, scope: Scope, principal: Principal) -> str | None:
+        """Return the one tenant that is named, or None.
+
+        Raises:
+            TenantAccessError: Two resolvers name different tenants.
+        """
+        named: str | None = None
+        for resolver in self.resolvers:
+            answer = await resolver.resolve(scope, principal)
+            if named is None:
+                named = answer
+            elif answer is not None and answer != named:
+                raise TenantAccessError("resolvers_disagree")
+        return named
+
+    def inner_scope(self, scope: Scope) -> Scope:
+        """Apply what the path resolvers among them do to the scope."""
+        for resolver in self._rewriters:
+            scope = resolver.inner_scope(scope)
+        return scope

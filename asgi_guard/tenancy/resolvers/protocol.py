@@ -1,0 +1,35 @@
+"""What a resolver is."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from asgi_guard.protocols import Principal, Scope
+
+__all__ = ["ScopeRewriter", "TenantResolver"]
+
+
+@runtime_checkable
+class TenantResolver(Protocol):
+    """Reads which tenant a connection names."""
+
+    async def resolve(self, scope: Scope, principal: Principal) -> str | None:
+        """Return the id as it was written, or None if this connection names none this way.
+
+        Args:
+            scope: The HTTP or WebSocket scope; not to be changed.
+            principal: Who the credential speaks for; there always is one.
+
+        Raises:
+            TenantInvalidError: A name is there and cannot be one.
+            RequestInvalidError: The request is ambiguous, e.g. it names two.
+            UnavailableError: The name cannot be read now; any other exception counts as this.
+        """
+
+
+@runtime_checkable
+class ScopeRewriter(Protocol):
+    """A resolver whose name is part of the path, which the app must not have to know."""
+
+    def inner_scope(self, scope: Scope) -> Scope:
+        """Return the scope for the app: a changed copy, or *scope* itself."""
