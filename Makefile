@@ -1,0 +1,31 @@
+# What one types here. Each target makes and fills .venv itself; nothing is installed by hand.
+
+PYTHON_IN_VENV := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
+demo: ## Show it all on a real PostgreSQL, http://127.0.0.1:8000 (ONCE=1: tour and leave)
+	@scripts/bootstrap.sh demo
+	@$(PYTHON_IN_VENV) -m asgi_guard.cli demo $(if $(ONCE),--once)
+
+test: ## Run the linters and every test, with coverage (ARGS: further words for pytest)
+	@scripts/bootstrap.sh dev
+	@scripts/services.sh
+	@scripts/lint.sh
+	@$(PYTHON_IN_VENV) -m pytest --cov --cov-report=term $(ARGS)
+
+lint: ## Run only the linters
+	@scripts/bootstrap.sh dev
+	@scripts/lint.sh
+
+bench: ## Run the benchmarks (ARGS: words for benchmarks/run.py)
+	@scripts/bootstrap.sh dev
+	@$(PYTHON_IN_VENV) benchmarks/run.py $(ARGS)
+
+docs: ## Check that the pages' links resolve and their Python compiles
+	@scripts/bootstrap.sh dev
+	@$(PYTHON_IN_VENV) scripts/check_docs.py
