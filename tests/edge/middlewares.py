@@ -1,0 +1,33 @@
+"""Every middleware of the package, built as a user would, ready for the pass-through table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asgi_guard._internal.principal import SCOPE_KEY
+from asgi_guard.cross_origin import CrossOriginMiddleware
+from asgi_guard.protocols import ASGIApp, Principal, Scope
+from asgi_guard.tenancy import ClaimResolver, TenantContextMiddleware
+
+__all__ = ["MIDDLEWARES"]
+
+TENANT = "0b6ff6f4-6f54-4a0c-9c6f-0123456789ab"
+
+
+def tenancy(app: ASGIApp) -> ASGIApp:
+    """Stand inside a layer that has verified a principal."""
+    guarded = TenantContextMiddleware(app, resolver=ClaimResolver())
+
+    async def authenticated(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            scope[SCOPE_KEY] = Principal(user_id="u1", tenant_id=TENANT)
+        await guarded(scope, receive, send)
+
+    return authenticated
+
+
+MIDDLEWARES: dict[str, Callable[[ASGIApp], ASGIApp]] = {
+    "cross_origin": CrossOriginMiddleware,
+    "tenancy": tenancy,
+}
