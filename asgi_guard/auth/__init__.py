@@ -1,1 +1,25 @@
-"""Identity: which principal the credential of a connection proves."""
+"""Identity: which principal the credential of a connection proves.
+
+Protects against the credential that only looks like one: forged, expired, sent twice, made for
+somebody else, or signed with what the verifier took for another kind of key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asgi_guard.auth.middleware import AuthenticationMiddleware
+
+if TYPE_CHECKING:
+    from asgi_guard.auth.authenticator import BearerJWTAuthenticator
+
+__all__ = ["AuthenticationMiddleware", "BearerJWTAuthenticator"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load PyJWT and cryptography only for those who verify tokens (PEP 562)."""
+    if name != "BearerJWTAuthenticator":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from asgi_guard.auth.authenticator import BearerJWTAuthenticator  # noqa: PLC0415 - the point
+
+    return BearerJWTAuthenticator

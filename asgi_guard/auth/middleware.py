@@ -1,0 +1,108 @@
+"""AuthenticationMiddleware: one credential, one principal, or a 401."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from asgi_guard._internal.asgi import single_header
+from asgi_guard._internal.events import emit
+from asgi_guard._internal.principal import SCOPE_KEY
+from asgi_guard._internal.request_id import request_id_of
+from asgi_guard._internal.responses import send_problem
+from asgi_guard.auth.starlette_user import starlette_view
+from asgi_guard.errors import (
+    AuthenticationError,
+    ConfigError,
+    RejectionError,
+    RequestInvalidError,
+    UnavailableError,
+)
+from asgi_guard.protocols import ASGIApp, Authenticator, Principal, Receive, Scope, Send
+
+__all__ = ["AuthenticationMiddleware"]
+
+_CHALLENGE: Final = ((b"www-authenticate", b'Bearer error="invalid_token"'),)  # RFC 6750, 3.1
+
+
+class AuthenticationMiddleware:
+    """Put the principal of each HTTP request and WebSocket into its scope, or refuse it.
+
+    The first authenticator that recognises its credential decides. A connection without any
+    credential passes on as nobody: whether that is enough is decided further in, by the tenancy
+    middleware. Starlette's ``request.user``, ``request.auth`` and ``@requires`` work.
+
+    Args:
+        app: The app inside.
+        authenticators: In the order they are asked.
+
+    Raises:
+        ConfigError: There is none, or one has no ``authenticate``.
+
+    Refuses with 401 and ``WWW-Authenticate`` (a credential that is not acceptable, two
+    Authorization headers) or 503 (an authenticator cannot decide now), or as the
+    authenticator itself says (e.g. 429); whatever it raises, never with 400 or 500.
+    Each refusal leaves one event ``AUTHENTICATION_FAILED``.
+    """
+
+    def __init__(self, app: ASGIApp, *, authenticators: Iterable[Authenticator]) -> None:
+        self.app = app
+        self._authenticators = tuple(authenticators)
+        if not self._authenticators:
+            raise ConfigError("authenticators", "is empty", "Pass e.g. BearerJWTAuthenticator.")
+        for each in self._authenticators:
+            if isinstance(each, type) or not isinstance(each, Authenticator):
+                raise ConfigError(
+                    "authenticators", f"{each!r} has no authenticate(scope)", "Pass an instance."
+                )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; lifespan passes untouched."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        try:
+            principal = await self._identify(scope)
+        except (RejectionError, UnavailableError) as refusal:
+            _report(refusal, scope)
+            await send_problem(scope, receive, send, refusal)
+            return
+        # Always set: a mounted app with authenticators of its own must not inherit the principal
+        # of the ones outside.
+        user, auth = starlette_view(principal)
+        await self.app({**scope, SCOPE_KEY: principal, "user": user, "auth": auth}, receive, send)
+
+    async def _identify(self, scope: Scope) -> Principal | None:
+        try:
+            single_header(scope, b"authorization")
+            for authenticator in self._authenticators:
+                principal = await authenticator.authenticate(scope)
+                if principal is not None:
+                    return principal
+        except AuthenticationError as refusal:
+            if not any(name == b"www-authenticate" for name, _ in refusal.headers):
+                refusal.headers = (*refusal.headers, *_CHALLENGE)
+            raise
+        except RequestInvalidError as ambiguous:
+            raise AuthenticationError(ambiguous.reason, headers=_CHALLENGE) from None
+        except (RejectionError, UnavailableError):
+            raise
+        except Exception as failure:
+            raise UnavailableError("authenticator_failed") from failure
+        return None
+
+
+def _report(refusal: RejectionError | UnavailableError, scope: Scope) -> None:
+    """Leave the one event of a refusal: the reason, and nothing of the credential."""
+    details = {"code": refusal.code}
+    if refusal.__cause__ is not None:
+        details["error"] = type(refusal.__cause__).__name__
+    client = scope.get("client")
+    emit(
+        "AUTHENTICATION_FAILED",
+        outcome="denied" if isinstance(refusal, RejectionError) else "error",
+        reason=refusal.reason,
+        details=details,
+        request_id=request_id_of(scope),
+        client=str(client[0]) if client else None,
+    )
