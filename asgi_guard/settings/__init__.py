@@ -1,1 +1,11 @@
-"""How an app is guarded, as one checked object."""
+"""How an app is guarded, as one checked object.
+
+Protects against the setting that is wrong and goes unnoticed until somebody uses it: a list that
+is a string, a development origin in production, a database that nobody has guarded.
+"""
+
+from __future__ import annotations
+
+from asgi_guard.settings.model import Environment, GuardSettings, StartupChecks
+
+__all__ = ["Environment", "GuardSettings", "StartupChecks"]

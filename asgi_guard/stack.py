@@ -1,0 +1,237 @@
+"""Guard: every layer around one app, in the one right order.
+
+The order is `Guard._layers`, each line with its reason. Hosts:
+
+==========================  =====================================================================
+Starlette, FastAPI          ``Guard(settings).install(app)``: in place, the same object comes back
+Quart                       ``Guard(settings).install(app)``: in place, through ``app.asgi_app``
+Litestar, Django, raw ASGI  ``app = Guard(settings).install(app)``: serve what comes back
+==========================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from asgi_guard._internal.asgi import HeaderList, on_response_start
+from asgi_guard._internal.events import subscribe
+from asgi_guard._internal.guard_marks import DATABASES, INSTALLED, databases_of
+from asgi_guard._internal.lifespan import CheckedLifespan
+from asgi_guard._internal.request_id import request_id_of
+from asgi_guard.auth import AuthenticationMiddleware
+from asgi_guard.cross_origin import CrossOriginMiddleware
+from asgi_guard.errors import ConfigError
+from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
+from asgi_guard.settings import GuardSettings
+from asgi_guard.settings.startup import Readiness, ReadyGate
+from asgi_guard.settings.verification import verify_database
+from asgi_guard.tenancy import TenantContextMiddleware
+from asgi_guard.tenancy.fail_closed import FailClosedMiddleware
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+__all__ = ["Guard", "GuardedApp"]
+
+HostApp = TypeVar("HostApp", bound="Starlette")
+Layer = Callable[[ASGIApp], ASGIApp]
+
+_REQUEST_ID: Final = b"x-request-id"
+
+
+class Guard:
+    """Everything that stands between a server and one app.
+
+    Args:
+        settings: What is guarded, and how. Every layer is built once here, so that a wrong
+            setting is known before there is an app.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self.settings = settings
+        self.readiness = Readiness(
+            settings.databases,
+            verify=partial(verify_database, tables=settings.tables),
+            enforce=settings.startup_checks == "enforce",
+            clock=settings.clock,
+        )
+        self._subscribed = False
+        self._wrap(_nothing)
+
+    @overload
+    def install(self, app: HostApp) -> HostApp: ...
+
+    @overload
+    def install(self, app: Callable[..., Awaitable[None]]) -> ASGIApp: ...
+
+    def install(self, app: Any) -> Any:
+        """Guard *app*, in place where the host allows it.
+
+        Returns:
+            What to serve: *app* itself for Starlette, FastAPI and Quart, else a new ASGI app.
+
+        Raises:
+            ConfigError: *app* is guarded already, holds an app that is, or has begun to serve.
+        """
+        _refuse_second(app)
+        if not self._subscribed:
+            self._subscribed = True
+            for sink in self.settings.event_sinks:
+                subscribe(sink)
+        starlette = sys.modules.get("starlette.applications")  # no instance without its module
+        if starlette is not None and isinstance(app, starlette.Starlette):
+            return self._install_in_starlette(app)
+        if hasattr(app, "asgi_app"):
+            app.asgi_app = self._wrap(app.asgi_app)
+            return app
+        return self._wrap(app)
+
+    async def check(self) -> None:
+        """Look at every database now, as at start-up.
+
+        Raises:
+            NotReadyError: Row-level security is not real; the message lists what mends it.
+        """
+        await self.readiness.ensure()
+
+    def _install_in_starlette(self, app: Starlette) -> Starlette:
+        from asgi_guard.integrations.starlette import install_in_place  # noqa: PLC0415 - as needed
+
+        if app.debug and self.settings.environment == "production":
+            raise ConfigError(
+                "app.debug",
+                "shows source code and local variables to every caller",
+                "Switch it off, or set environment='development'.",
+            )
+        install_in_place(app, self._wrap)
+        return app
+
+    def _wrap(self, app: ASGIApp) -> GuardedApp:
+        stack = app
+        for layer in reversed(list(self._layers())):
+            stack = layer(stack)
+        return GuardedApp(
+            app,
+            stack,
+            databases=tuple(self.settings.databases),
+            readiness=self.readiness,
+            request_id_header=self.settings.request_id_header,
+        )
+
+    def _layers(self) -> Iterator[Layer]:
+        """Give the layers, outermost first: each sees every answer of those after it."""
+        s = self.settings
+        # Before anything that costs: a page of another site is turned away unread.
+        yield partial(
+            CrossOriginMiddleware,
+            policy=s.cross_origin,
+            origins=s.origins,
+            proxies=s.trusted_proxies,
+        )
+        # Inside the layers that dress responses, so that its answers are dressed as well.
+        yield FailClosedMiddleware
+        # Nothing below may read a database that has not been checked.
+        yield partial(ReadyGate, readiness=self.readiness)
+        if s.resolver is not None:
+            # Who, before where: a tenant is proven by a credential.
+            yield partial(AuthenticationMiddleware, authenticators=s.authenticators)
+            # Innermost: the context is current inside the app and nowhere else.
+            yield partial(
+                TenantContextMiddleware,
+                resolver=s.resolver,
+                memberships=s.memberships,
+                tenant_shape=s.tenant_shape,
+                public_paths=s.public_paths,
+                not_found_status=s.not_found_status,
+                request_id_header=s.request_id_header,
+                request_id_response_header=None,  # set once, by GuardedApp
+                clock=s.clock,
+            )
+
+
+class GuardedApp:
+    """An app inside its guard: the entrance of every connection, and the start-up checks.
+
+    Args:
+        app: The app itself, which lifespan goes to directly.
+        stack: The app inside its layers.
+        databases: For the handlers' sessions.
+        readiness: Checked before start-up is reported complete.
+        request_id_header: Whose id is taken over; None for nobody's.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        stack: ASGIApp,
+        *,
+        databases: tuple[object, ...],
+        readiness: Readiness,
+        request_id_header: str | None,
+    ) -> None:
+        self.app = app
+        self._stack = stack
+        self._databases = databases
+        self._readiness = readiness
+        self._trusted_id = None if request_id_header is None else request_id_header.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await CheckedLifespan(self.app, self._readiness.ensure).run(scope, receive, send)
+            return
+        if databases_of(scope) is not None:
+            # Two guards could prove two tenants for one request; neither may be believed.
+            raise ConfigError("Guard.install(app)", *_SECOND)
+        scope[DATABASES] = self._databases
+        request_id = request_id_of(scope, trusted_header=self._trusted_id).encode()
+
+        def name_request(headers: HeaderList) -> None:
+            headers[:] = [pair for pair in headers if pair[0] != _REQUEST_ID]
+            headers.append((_REQUEST_ID, request_id))
+
+        try:
+            await self._stack(scope, receive, on_response_start(send, name_request))
+        finally:
+            del scope[DATABASES]  # a layer outside may hand the same scope in again
+
+
+_SECOND: Final = (
+    "there is a guard around this app, or inside it, already",
+    "Install one guard, on the outermost app; it covers everything mounted below.",
+)
+
+
+def _refuse_second(app: object) -> None:
+    if any(isinstance(each, GuardedApp) or _is_marked(each) for each in _apps_within(app)):
+        raise ConfigError("Guard.install(app)", *_SECOND)
+
+
+def _is_marked(app: object) -> bool:
+    return getattr(app, INSTALLED, False) is True
+
+
+def _apps_within(app: object) -> Iterator[object]:
+    """Give *app* and the apps it wraps or mounts, as far as the usual attributes tell."""
+    seen: set[int] = set()
+    waiting = [app]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting.extend(getattr(each, name, None) for name in ("app", "asgi_app"))
+        routes = getattr(each, "routes", None)
+        if isinstance(routes, list | tuple):
+            waiting.extend(routes)
+
+
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Stand in for the app while the settings are tried out."""
