@@ -1,0 +1,159 @@
+"""CORSAllowlistMiddleware carries the decision of a `CORSPolicy` onto ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from asgi_guard._internal.asgi import HeaderList, on_response_start
+from asgi_guard._internal.events import emit
+from asgi_guard._internal.request_id import request_id_of
+from asgi_guard._internal.responses import send_problem
+from asgi_guard.cors.policy import PREFLIGHT_VARY, CORSPolicy
+from asgi_guard.cors.preflight import read_preflight
+from asgi_guard.cors.routes import PolicyChooser
+from asgi_guard.errors import RejectionError, RequestInvalidError
+from asgi_guard.origins import OriginDecision
+from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
+
+__all__ = ["CORSAllowlistMiddleware", "CORSDeniedError"]
+
+_ORIGIN: Final = b"origin"
+_ASKED_METHOD: Final = b"access-control-request-method"
+_SHOWN: Final = 200
+
+
+class CORSDeniedError(RejectionError):
+    """A preflight asked for what the policy does not grant; the answer carries no grant at all."""
+
+    code = "cors_denied"
+    status = 403
+    title = "Cross-origin request denied"
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason, headers=(PREFLIGHT_VARY,))
+
+
+class CORSAllowlistMiddleware:
+    """Answer preflights, and let allowed origins read the answers of *app*.
+
+    Put it outermost, so that errors, refusals and unhandled exceptions are readable too:
+    ``CORSAllowlistMiddleware(app, policy=...)`` around the whole application, or ``Guard``.
+    A denied request is still served, as to any client; its answer cannot be read by the page.
+
+    Args:
+        app: The app whose answers are shared.
+        policy: Who may read what.
+        routes: The app's routes, for endpoints marked by `cors_policy`; found by itself in
+            Starlette and FastAPI apps.
+
+    Raises:
+        ConfigError: A path rule of *policy* could never match.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, policy: CORSPolicy, routes: Iterable[Any] | None = None
+    ) -> None:
+        self.app = app
+        self._policy = policy
+        self._chooser = PolicyChooser(policy, app, routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; anything but HTTP passes through untouched."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        origin: bytes | None = None
+        asked: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == _ORIGIN:
+                if origin is not None:
+                    await self._refuse_duplicate(scope, receive, send)
+                    return
+                origin = value
+            elif name == _ASKED_METHOD:
+                asked = value
+        if asked is not None and origin is not None and scope["method"] == "OPTIONS":
+            await self._answer_preflight(scope, receive, send, origin, asked)
+            return
+        policy = self._policy
+        if not self._chooser.single:
+            policy = self._chooser.policy_for(scope, scope["method"])
+        await self.app(scope, receive, await self._sender(scope, send, policy, origin))
+
+    async def _sender(
+        self, scope: Scope, send: Send, policy: CORSPolicy, origin: bytes | None
+    ) -> Send:
+        """Return the *send* that puts the grants of *policy* on the response."""
+        gate = policy.origins
+        if gate.uniform:
+            # One answer for all, so that a cache may give it to all: with or without an Origin.
+            decision: OriginDecision | None = None
+            grants = policy.grants(b"*")
+        else:
+            decision = gate.decide_nowait(origin, scope)
+            if decision is None:
+                decision = await gate.decide(origin, scope)
+            grants = policy.grants(origin) if origin is not None and decision.allowed else ()
+            if origin is not None and not decision.allowed and not _is_own(scope, origin):
+                _report(scope, origin, decision.reason)
+        if self._chooser.single:
+            return on_response_start(send, lambda headers: policy.edit(headers, grants))
+
+        def edit(headers: HeaderList) -> None:
+            agreed = self._chooser.confirms(scope, policy)
+            policy.edit(headers, grants if agreed else ())
+
+        return on_response_start(send, edit)
+
+    async def _answer_preflight(
+        self, scope: Scope, receive: Receive, send: Send, origin: bytes, method: bytes
+    ) -> None:
+        policy = self._policy
+        if not self._chooser.single:
+            policy = self._chooser.policy_for(scope, method.decode("latin-1"))
+        decision = policy.origins.decide_nowait(origin, scope)
+        if decision is None:
+            decision = await policy.origins.decide(origin, scope)
+        asked = read_preflight(scope)
+        reason = policy.refusal(asked) if decision.allowed else decision.reason
+        if reason:
+            _report(scope, origin, reason)
+            await send_problem(scope, receive, send, CORSDeniedError(reason))
+            return
+        headers = policy.preflight_grants(origin, asked)
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _refuse_duplicate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse two ``Origin`` fields: which one an inner layer believes cannot be known."""
+        _report(scope, b"", "duplicate_origin")
+        vary = on_response_start(send, self._policy.edit)
+        await send_problem(scope, receive, vary, RequestInvalidError("duplicate_origin"))
+
+
+def _is_own(scope: Scope, origin: bytes) -> bool:
+    """Tell whether a page merely talks to its own server: it needs no grant and is no news.
+
+    Browsers send an Origin with every same-origin POST. Decides about the event, never a grant.
+    """
+    for name, value in scope["headers"]:
+        if name == b"sec-fetch-site" and value == b"same-origin":
+            return True
+        if name == b"host" and value == origin.partition(b"://")[2]:
+            return True
+    return False
+
+
+def _report(scope: Scope, origin: bytes, reason: str) -> None:
+    emit(
+        "CORS_DENIED",
+        outcome="denied",
+        reason=reason,
+        request_id=request_id_of(scope),
+        client=(scope.get("client") or (None,))[0],
+        details={
+            "origin": origin[:_SHOWN].decode("ascii", "backslashreplace"),
+            "method": scope["method"],
+        },
+    )
