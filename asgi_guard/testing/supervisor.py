@@ -20,6 +20,8 @@ import subprocess
 import sys
 from typing import Any
 
+__all__ = ["main"]
+
 _OWNER = 0
 _PR_SET_PDEATHSIG = 1
 _CHECK_SECONDS = 1.0  # only where there is no pidfd to wait on
