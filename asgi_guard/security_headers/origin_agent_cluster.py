@@ -1,0 +1,20 @@
+"""Origin-Agent-Cluster: ask for a process or thread of this origin's own.
+
+Stops scripts of a sibling subdomain, another tenant's perhaps, from reaching this origin by
+setting ``document.domain``. Source: HTML Standard section 7.1.2.
+
+A hint: a browser may lack the resources, and it holds only if all pages of the origin send it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["NAME", "origin_agent_cluster"]
+
+NAME: Final = "origin-agent-cluster"
+
+
+def origin_agent_cluster() -> str:
+    """Return the header's value, the boolean true of RFC 9651 section 3.3.6."""
+    return "?1"
