@@ -21,7 +21,7 @@ _SIMPLE_HEADERS: Final = frozenset({"accept", "accept-language", "content-langua
 _REFUSALS: Final = {
     "method": "{method} is not in allow_methods",
     "headers": "not in allow_headers: {unlisted}",
-    "headers_malformed": "the requested headers are too many, or not header names",
+    "headers_too_many": "more headers are requested than any page needs",
     "private_network": "allow_private_network is off",
 }
 

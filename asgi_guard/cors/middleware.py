@@ -9,7 +9,7 @@ from asgi_guard._internal.asgi import HeaderList, on_response_start
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
-from asgi_guard.cors.policy import PREFLIGHT_VARY, CORSPolicy
+from asgi_guard.cors.policy import PREFLIGHT_VARY, CORSPolicy, Header
 from asgi_guard.cors.preflight import read_preflight
 from asgi_guard.cors.routes import PolicyChooser
 from asgi_guard.errors import RejectionError, RequestInvalidError
@@ -18,8 +18,6 @@ from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
 
 __all__ = ["CORSAllowlistMiddleware", "CORSDeniedError"]
 
-_ORIGIN: Final = b"origin"
-_ASKED_METHOD: Final = b"access-control-request-method"
 _SHOWN: Final = 200
 
 
@@ -63,59 +61,41 @@ class CORSAllowlistMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        origin: bytes | None = None
-        asked: bytes | None = None
-        for name, value in scope["headers"]:
-            if name == _ORIGIN:
-                if origin is not None:
-                    await self._refuse_duplicate(scope, receive, send)
-                    return
-                origin = value
-            elif name == _ASKED_METHOD:
-                asked = value
-        if asked is not None and origin is not None and scope["method"] == "OPTIONS":
-            await self._answer_preflight(scope, receive, send, origin, asked)
+        try:
+            origin, asks = _read(scope)
+        except RequestInvalidError as ambiguous:
+            _report(scope, b"", ambiguous.reason)
+            await send_problem(
+                scope, receive, on_response_start(send, self._policy.edit), ambiguous
+            )
+            return
+        if asks and origin is not None and scope["method"] == "OPTIONS":
+            await self._answer_preflight(scope, receive, send, origin)
             return
         policy = self._policy
         if not self._chooser.single:
             policy = self._chooser.policy_for(scope, scope["method"])
-        await self.app(scope, receive, await self._sender(scope, send, policy, origin))
-
-    async def _sender(
-        self, scope: Scope, send: Send, policy: CORSPolicy, origin: bytes | None
-    ) -> Send:
-        """Return the *send* that puts the grants of *policy* on the response."""
-        gate = policy.origins
-        if gate.uniform:
-            # One answer for all, so that a cache may give it to all: with or without an Origin.
-            decision: OriginDecision | None = None
-            grants = policy.grants(b"*")
-        else:
-            decision = gate.decide_nowait(origin, scope)
-            if decision is None:
-                decision = await gate.decide(origin, scope)
-            grants = policy.grants(origin) if origin is not None and decision.allowed else ()
-            if origin is not None and not decision.allowed and not _is_own(scope, origin):
-                _report(scope, origin, decision.reason)
-        if self._chooser.single:
-            return on_response_start(send, lambda headers: policy.edit(headers, grants))
-
-        def edit(headers: HeaderList) -> None:
-            agreed = self._chooser.confirms(scope, policy)
-            policy.edit(headers, grants if agreed else ())
-
-        return on_response_start(send, edit)
-
-    async def _answer_preflight(
-        self, scope: Scope, receive: Receive, send: Send, origin: bytes, method: bytes
-    ) -> None:
-        policy = self._policy
-        if not self._chooser.single:
-            policy = self._chooser.policy_for(scope, method.decode("latin-1"))
         decision = policy.origins.decide_nowait(origin, scope)
         if decision is None:
             decision = await policy.origins.decide(origin, scope)
+        grants = _grants(policy, decision, origin, scope)
+
+        def edit(headers: HeaderList) -> None:
+            agreed = not grants or self._chooser.confirms(scope, policy)
+            policy.edit(headers, grants if agreed else ())
+
+        await self.app(scope, receive, on_response_start(send, edit))
+
+    async def _answer_preflight(
+        self, scope: Scope, receive: Receive, send: Send, origin: bytes
+    ) -> None:
         asked = read_preflight(scope)
+        policy = self._policy
+        if not self._chooser.single:
+            policy = self._chooser.policy_for(scope, (asked.method or b"").decode("latin-1"))
+        decision = policy.origins.decide_nowait(origin, scope)
+        if decision is None:
+            decision = await policy.origins.decide(origin, scope)
         reason = policy.refusal(asked) if decision.allowed else decision.reason
         if reason:
             _report(scope, origin, reason)
@@ -125,11 +105,39 @@ class CORSAllowlistMiddleware:
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _refuse_duplicate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse two ``Origin`` fields: which one an inner layer believes cannot be known."""
-        _report(scope, b"", "duplicate_origin")
-        vary = on_response_start(send, self._policy.edit)
-        await send_problem(scope, receive, vary, RequestInvalidError("duplicate_origin"))
+
+def _read(scope: Scope) -> tuple[bytes | None, bool]:
+    """Return the Origin, and whether a preflight's question is there, in one pass.
+
+    Raises:
+        RequestInvalidError: Two Origins; which one an inner layer believes cannot be known.
+    """
+    origin: bytes | None = None
+    asks = False
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            if origin is not None:
+                raise RequestInvalidError("duplicate_origin")
+            origin = value
+        elif name == b"access-control-request-method":
+            asks = True
+    return origin, asks
+
+
+def _grants(
+    policy: CORSPolicy, decision: OriginDecision, origin: bytes | None, scope: Scope
+) -> tuple[Header, ...]:
+    """Return what goes on the answer of a request that is not a preflight."""
+    if policy.origins.uniform:
+        # One answer for all, so that a cache may give it to all: with or without an Origin.
+        return policy.grants(b"*")
+    if origin is None:
+        return ()
+    if decision.allowed:
+        return policy.grants(origin)
+    if not _is_own(scope, origin):
+        _report(scope, origin, decision.reason)
+    return ()
 
 
 def _is_own(scope: Scope, origin: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from asgi_guard._internal.asgi import HeaderList, add_vary
 from asgi_guard.cors.preflight import Preflight
-from asgi_guard.cors.tokens import header_names, method_names
+from asgi_guard.cors.tokens import TOKEN, header_names, method_names
 from asgi_guard.errors import ConfigError
 from asgi_guard.origins import Environment, OriginGate, OriginPolicy
 
@@ -42,6 +42,7 @@ _OWNED: Final = frozenset(
         b"access-control-max-age",
     }
 )
+_TOUCHED: Final = _OWNED | {b"vary"}
 # Fetch section 2.2.2: pages may send these anyway, with harmless values; JSON needs the last.
 _SAFELISTED: Final = frozenset(
     {b"accept", b"accept-language", b"content-language", b"content-type"}
@@ -129,35 +130,31 @@ class CORSPolicy:
 
         ``Vary`` is merged, never doubled; it is left alone when every origin gets one answer.
         """
-        varies = owned = False
-        for name, _ in headers:
-            if name in _OWNED:
-                owned = True
-            elif name == b"vary":
-                varies = True
-        if owned:
-            headers[:] = [pair for pair in headers if pair[0] not in _OWNED]
-        if not self.origins.uniform:
-            if varies:
-                add_vary(headers, b"Origin")
-            else:
-                headers.append(_VARY_ORIGIN)
+        if _TOUCHED.isdisjoint(dict(headers)):
+            headers.extend(grants if self.origins.uniform else (*grants, _VARY_ORIGIN))
+            return
+        headers[:] = [pair for pair in headers if pair[0] not in _OWNED]
         headers.extend(grants)
+        if not self.origins.uniform:
+            add_vary(headers, b"Origin")
 
     def refusal(self, asked: Preflight) -> str:
         """Return why a preflight of an allowed origin is denied, or an empty string."""
         if asked.method not in self.methods:
             return "method"
         if asked.headers is None:
-            return "headers_malformed"
+            return "headers_too_many"
         if asked.private_network and not self.allow_private_network:
             return "private_network"
-        if self.headers.issuperset(asked.headers):
+        if self.headers.issuperset(asked.headers) or self._covers(asked.headers):
             return ""
-        unlisted_authorization = b"authorization" in asked.headers and (
-            b"authorization" not in self.headers
-        )
-        return "" if self.any_header and not unlisted_authorization else "headers"
+        return "headers"
+
+    def _covers(self, asked: Collection[bytes]) -> bool:
+        """Tell whether ``*`` covers names beyond those listed (Fetch section 4.9)."""
+        if not self.any_header or not all(TOKEN.match(name) for name in asked):
+            return False
+        return b"authorization" not in asked or b"authorization" in self.headers
 
     def preflight_grants(self, origin: bytes, asked: Preflight) -> HeaderList:
         """Return the fields of a granted preflight: what was asked, and no more."""
