@@ -1,0 +1,80 @@
+"""The apps that browser tests visit: a bank worth attacking, and plain pages for everybody else."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+__all__ = ["SESSION", "Bank", "page_of"]
+
+SESSION = "session=alice; Path=/; SameSite=None; Secure; HttpOnly"
+"""The cookie that makes a visitor worth forging: the browser sends it along across sites."""
+
+
+def page_of(html: str, **headers: str) -> Starlette:
+    """Return a site that shows one page, whatever its path."""
+
+    async def show(request: Request) -> Response:
+        return HTMLResponse(f"<!doctype html><title>page</title>{html}", headers=headers)
+
+    return Starlette(routes=[Route("/{path:path}", show)])
+
+
+class Bank:
+    """Counts what was done in a visitor's name."""
+
+    def __init__(self) -> None:
+        self.origin = ""
+        self.transfers: list[str] = []
+        self.reads = 0
+
+    @property
+    def socket(self) -> str:
+        """Address of the chat."""
+        return self.origin.replace("http", "ws", 1) + "/chat"
+
+    def app(self) -> Starlette:
+        """Return the bank itself, without any protection."""
+        return Starlette(
+            routes=[
+                Route("/", self._home),
+                Route("/login", self._login),
+                Route("/transfer", self._transfer, methods=["POST"]),
+                Route("/balance.js", self._balance),
+                Route("/form", self._form),
+                WebSocketRoute("/chat", self._chat),
+            ]
+        )
+
+    async def _home(self, request: Request) -> Response:
+        return HTMLResponse("<!doctype html><title>bank</title><h1>Your bank</h1>")
+
+    async def _form(self, request: Request) -> Response:
+        referrer = request.query_params["referrer"]
+        return HTMLResponse(
+            f"<!doctype html><meta name=referrer content={referrer}>"
+            "<form method=post action=/transfer><button>go</button></form>"
+        )
+
+    async def _login(self, request: Request) -> Response:
+        return PlainTextResponse("welcome", headers={"set-cookie": SESSION})
+
+    async def _transfer(self, request: Request) -> Response:
+        self.transfers.append(request.cookies.get("session", "nobody"))
+        return JSONResponse({"done": True})
+
+    async def _balance(self, request: Request) -> Response:
+        self.reads += 1
+        return Response(
+            "window.balance = 1000",
+            media_type="text/javascript",
+            headers={"cache-control": "private, max-age=600"},
+        )
+
+    async def _chat(self, socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text(f"hello {socket.cookies.get('session', 'nobody')}")
+        await socket.close()
