@@ -20,7 +20,7 @@ from tests.support.availability import unavailable
 from tests.support.browser import find_chromium
 from tests.support.pgbouncer import PgBouncer, find_pgbouncer, running_pgbouncer
 
-pytest_plugins = ["asgi_guard.testing.plugin"]
+pytest_plugins = ["asgi_guard.testing.plugin", "tests.support.rls_fixtures"]
 
 _DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 

@@ -7,7 +7,64 @@ agent that runs for nobody.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from asgi_guard.errors import RLSViolationError
+from asgi_guard.rls.binding import (
+    GuardedAsyncSession,
+    GuardedPool,
+    GuardedSession,
+    create_guarded_pool,
+    guarded_connection_class,
+    guarded_engine,
+    guarded_sessionmaker,
+)
+from asgi_guard.rls.enforcement import assert_rls_enforced, require_rls
+from asgi_guard.rls.handles import is_guarded, variables_of
+from asgi_guard.rls.session import rls_enforced_session
+from asgi_guard.rls.system import system_engine, system_session
 from asgi_guard.rls.variables import RLSVariables
 
-__all__ = ["RLSVariables", "RLSViolationError"]
+if TYPE_CHECKING:
+    from asgi_guard.rls.models import TenantScoped, tenant_foreign_key
+    from asgi_guard.rls.policies import TenantPolicies, tenant_policies
+
+__all__ = [
+    "GuardedAsyncSession",
+    "GuardedPool",
+    "GuardedSession",
+    "RLSVariables",
+    "RLSViolationError",
+    "TenantPolicies",
+    "TenantScoped",
+    "assert_rls_enforced",
+    "create_guarded_pool",
+    "guarded_connection_class",
+    "guarded_engine",
+    "guarded_sessionmaker",
+    "is_guarded",
+    "require_rls",
+    "rls_enforced_session",
+    "system_engine",
+    "system_session",
+    "tenant_foreign_key",
+    "tenant_policies",
+    "variables_of",
+]
+
+# What describes and inspects a schema is loaded when it is named: requests do not need it.
+_ON_DEMAND: Final = {
+    "TenantPolicies": "asgi_guard.rls.policies",
+    "TenantScoped": "asgi_guard.rls.models",
+    "tenant_foreign_key": "asgi_guard.rls.models",
+    "tenant_policies": "asgi_guard.rls.policies",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module of *name* on first use."""
+    module = _ON_DEMAND.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(module), name)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from typing import TypeVar
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.errors import ConfigError, ContextExpiredError, ContextMissingError, GuardError
@@ -17,6 +18,7 @@ __all__ = [
     "current_context",
     "end_watch",
     "entered_context",
+    "new_variable",
     "no_context",
     "note_failure",
     "process_mark",
@@ -24,6 +26,9 @@ __all__ = [
     "start_watch",
     "use_context",
 ]
+
+
+T = TypeVar("T")
 
 
 class RequestWatch:
@@ -45,6 +50,11 @@ def _new_variable() -> ContextVar[UserExecutionContext | None]:
 
 def _new_watch() -> ContextVar[RequestWatch | None]:
     return ContextVar("asgi_guard_watch", default=None)
+
+
+def new_variable(name: str, _kind: type[T]) -> ContextVar[T | None]:
+    """Make the ContextVar of another room's marker; that room clears it after a fork."""
+    return ContextVar(name, default=None)
 
 
 _current = _new_variable()

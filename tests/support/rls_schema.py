@@ -89,7 +89,8 @@ def context_of(tenant_id: str, *, user_id: str = "user-1", **fields: Any) -> Use
 
 def fill(database: PostgresDatabase) -> None:
     """Make tables, roles, policies and rows; the server's superuser does it."""
-    create = str(CreateTable(Note.__table__).compile(dialect=postgresql.dialect()))
+    notes = Base.metadata.tables["notes"]
+    create = str(CreateTable(notes).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call] # SQLAlchemy's own
     policies = tenant_policies(Base.metadata, variables=VARIABLES)
     database.execute(
         create,

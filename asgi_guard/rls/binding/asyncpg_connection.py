@@ -1,0 +1,102 @@
+"""The asyncpg connection class that cannot send an unbound statement for anybody."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, ClassVar
+
+from asyncpg.connection import Connection
+
+from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
+from asgi_guard.rls.binding.asyncpg_transaction import GuardedTransaction
+from asgi_guard.rls.binding.clause import Clauses
+from asgi_guard.rls.binding.statement_text import StatementCheck
+from asgi_guard.rls.variables import RLSVariables
+
+__all__ = ["GuardedConnection", "connection_class", "guard_of", "mark_in_use"]
+
+
+class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
+    """An asyncpg connection behind a `BoundProtocol`. Made by `connection_class`.
+
+    It begins unhanded-out: its pool marks it in use. Until then, and from release to the next
+    acquire, what is sent runs unbound and is shown no tenant's row.
+    """
+
+    __slots__ = ()
+    _clauses: ClassVar[Clauses]
+    _check: ClassVar[StatementCheck]
+
+    def __init__(self, protocol: Any, *rest: Any, **options: Any) -> None:
+        own = weakref.WeakMethod(self.terminate)  # a cycle would keep an unclosed one alive
+
+        def terminate() -> None:
+            if (method := own()) is not None:
+                method()
+
+        guard = BoundProtocol(
+            protocol, clauses=self._clauses, check=self._check, terminate=terminate
+        )
+        super().__init__(guard, *rest, **options)
+
+    def transaction(
+        self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
+    ) -> GuardedTransaction:
+        """Create a transaction or savepoint; arguments as asyncpg's."""
+        self._check_open()
+        return GuardedTransaction(self, isolation, readonly, deferrable)
+
+    async def _reset(self) -> None:
+        guard = self._protocol
+        if guard is None:
+            await super()._reset()  # raises: the connection is closed
+            return
+        with guard.upkeep():
+            await super()._reset()
+
+    async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's signature
+        """Roll back, and forget what the session keeps, a session-level tenant included."""
+        guard = self._protocol
+        if guard is None:
+            await super().reset(timeout=timeout)
+            return
+        with guard.upkeep():
+            await super().reset(timeout=timeout)
+
+    def _set_proxy(self, proxy: Any) -> None:
+        # asyncpg's pool calls this when it hands the connection out, and again when it is back.
+        super()._set_proxy(proxy)
+        mark_in_use(self, in_use=proxy is not None)
+
+
+def connection_class(
+    variables: RLSVariables, base: type[Connection] = Connection
+) -> type[GuardedConnection]:
+    """Make the ``connection_class`` for one set of *variables*.
+
+    Args:
+        variables: Names of the settings, shape of tenant ids.
+        base: An asyncpg connection class of the user's own, whose methods are kept.
+    """
+    bases = (GuardedConnection,) if base is Connection else (GuardedConnection, base)
+    members = {
+        "__slots__": (),
+        "__doc__": GuardedConnection.__doc__,
+        "_clauses": Clauses(variables),
+        "_check": StatementCheck(variables),
+    }
+    return type("GuardedConnection", bases, members)
+
+
+def guard_of(connection: Any) -> BoundProtocol | None:
+    """Give the guard of an open guarded connection or of a pool's proxy to one, else None."""
+    guard = getattr(connection, "_protocol", None)
+    return guard if isinstance(guard, BoundProtocol) else None
+
+
+def mark_in_use(connection: GuardedConnection, *, in_use: bool) -> None:
+    """Say that a pool hands *connection* out, or has it back."""
+    guard = guard_of(connection)
+    if guard is not None:
+        guard.in_use = in_use
+        guard.expected = None

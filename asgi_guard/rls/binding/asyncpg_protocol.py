@@ -1,0 +1,227 @@
+"""The one door through which asyncpg sends statements, with a guard in it.
+
+Every public method of an asyncpg connection, prepared statement, cursor and transaction ends in
+the connection's protocol object. `BoundProtocol` stands in for it: it lets a statement through
+when the transaction it runs in is bound to the tenant of the code that sends it, opens such a
+transaction around a lone statement, and raises before sending otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from asyncpg.exceptions import InterfaceError
+
+from asgi_guard.rls.binding.clause import Clauses
+from asgi_guard.rls.binding.identity import require_same, require_tenant
+from asgi_guard.rls.binding.statement_text import StatementCheck
+from asgi_guard.rls.violations import mismatch
+from asgi_guard.tenancy.context import UserExecutionContext
+
+__all__ = ["BoundProtocol"]
+
+
+class BoundProtocol:
+    """Stands in for one connection's ``asyncpg.protocol.Protocol``.
+
+    Args:
+        protocol: The driver's own.
+        clauses: Renders the binding.
+        check: The courtesy check of statement text.
+        terminate: Closes the connection at once, without talking to the server.
+
+    ``in_use`` is True while the connection is handed out by its pool. While it is not, what is
+    sent is the pool's own upkeep (type introspection, pings, resets): it runs unbound, so the
+    database shows it no row of any tenant.
+    """
+
+    __slots__ = (
+        "_alone",
+        "_armed",
+        "_named_by_argument",
+        "_protocol",
+        "_terminate",
+        "check",
+        "clauses",
+        "close_portal",
+        "close_statement",
+        "expected",
+        "get_settings",
+        "in_use",
+        "is_connected",
+        "is_in_transaction",
+        "owner",
+    )
+
+    def __init__(
+        self,
+        protocol: Any,
+        *,
+        clauses: Clauses,
+        check: StatementCheck,
+        terminate: Callable[[], None],
+    ) -> None:
+        self._protocol = protocol
+        self._terminate = terminate
+        self.clauses = clauses
+        self.check = check
+        self.in_use = False
+        self.owner: UserExecutionContext | None = None
+        self.expected: UserExecutionContext | None = None
+        self._armed: str | None = None
+        self._alone = False
+        self._named_by_argument: set[str] = set()
+        # Asked for at every statement; a look-up through __getattr__ costs five times as much.
+        self.is_connected = protocol.is_connected
+        self.is_in_transaction = protocol.is_in_transaction
+        self.get_settings = protocol.get_settings
+        self.close_statement = protocol.close_statement
+        self.close_portal = protocol.close_portal
+
+    def __getattr__(self, name: str) -> Any:
+        """Hand on what is not a statement: connection state, cancellation, closing."""
+        return getattr(self._protocol, name)
+
+    # Arming: the transaction says "the next query is my BEGIN", so no text is matched.
+
+    def arm(self) -> None:
+        """Let the next query carry the binding of the current context.
+
+        Raises:
+            RLSViolationError: No tenant (``RLS_NOT_ENFORCED``), or another than the one that
+                the session began its work for (``TENANT_MISMATCH``).
+        """
+        context = require_tenant()
+        if self.expected is not None and not self.expected.same_identity(context):
+            raise mismatch(
+                "the tenant changed between the beginning of the work and its first statement",
+                reason="changed_before_begin",
+            )
+        self._armed = self.clauses.bind(context)
+        self.owner = context
+
+    def arm_probe(self, value: str) -> None:
+        """Let the next query carry *value* instead, for the self-test."""
+        self._armed = self.clauses.probe(value)
+
+    def disarm(self) -> str | None:
+        """Take the binding back; None when it has been sent."""
+        unsent, self._armed = self._armed, None
+        return unsent
+
+    @contextmanager
+    def upkeep(self) -> Iterator[None]:
+        """Let the block send unbound: ends of transactions, and the pool's resets."""
+        before, self.in_use = self.in_use, False
+        try:
+            yield
+        finally:
+            self.in_use = before
+
+    # Statements.
+
+    async def query(self, query: str, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's signature
+        """Send statement text in one simple query, bound in the same message."""
+        if self._armed is not None:
+            # A second semicolon is an empty statement, which the server skips.
+            bound = f"{query};{self.disarm()}"
+            return await self._protocol.query(bound, timeout)
+        if not self.in_use:
+            return await self._protocol.query(query, timeout)
+        self.check.refuse_setting(query)
+        self.check.refuse_midway_end(query)
+        if self._may_send():
+            return await self._protocol.query(query, timeout)
+        # Several statements in one message are one transaction, and a BEGIN among them takes the
+        # ones before it in (PostgreSQL manual, section 54.2.2.1).
+        self.owner = require_tenant()
+        return await self._protocol.query(self.clauses.bind(self.owner) + query, timeout)
+
+    async def prepare(self, stmt_name: str, query: str, *args: Any, **options: Any) -> Any:
+        """Parse a statement: it reads no rows, so it needs a tenant but no transaction."""
+        if self.in_use:
+            self.check.refuse_setting(query)
+            if self.check.has_computed_name(query):
+                self._named_by_argument.add(query)
+            self._may_send()
+        return await self._protocol.prepare(stmt_name, query, *args, **options)
+
+    def bind_execute(self, state: Any, args: Any, *rest: Any, **options: Any) -> Awaitable[Any]:
+        """Run a prepared statement."""
+        if self._named_by_argument and state.query in self._named_by_argument and self.in_use:
+            self.check.refuse_named(args)
+        return self._send(self._protocol.bind_execute, state, args, *rest, **options)
+
+    def bind_execute_many(
+        self, state: Any, args: Any, *rest: Any, **options: Any
+    ) -> Awaitable[Any]:
+        """Run a prepared statement for each set of arguments."""
+        if self._named_by_argument and state.query in self._named_by_argument and self.in_use:
+            args = [tuple(one) for one in args]
+            for one in args:
+                self.check.refuse_named(one)
+        return self._send(self._protocol.bind_execute_many, state, args, *rest, **options)
+
+    def bind(self, *args: Any, **options: Any) -> Awaitable[Any]:
+        """Open a cursor; asyncpg asks for a transaction itself."""
+        return self._send(self._protocol.bind, *args, **options)
+
+    def execute(self, *args: Any, **options: Any) -> Awaitable[Any]:
+        """Fetch more rows from a cursor."""
+        return self._send(self._protocol.execute, *args, **options)
+
+    def copy_out(self, *args: Any, **options: Any) -> Awaitable[Any]:
+        """Run ``COPY ... TO``."""
+        return self._send(self._protocol.copy_out, *args, **options)
+
+    def copy_in(self, *args: Any, **options: Any) -> Awaitable[Any]:
+        """Run ``COPY ... FROM``."""
+        return self._send(self._protocol.copy_in, *args, **options)
+
+    def _send(
+        self, method: Callable[..., Awaitable[Any]], *args: Any, **options: Any
+    ) -> Awaitable[Any]:
+        if not self.in_use or self._may_send():
+            return method(*args, **options)
+        return self._send_alone(method, *args, **options)
+
+    def _may_send(self) -> bool:
+        """Tell whether a bound transaction is open; raise when it is another's, or nobody asks."""
+        if self._alone:  # another task would slip into the lone statement's transaction
+            raise InterfaceError("cannot perform operation: another operation is in progress")
+        if self.is_in_transaction():
+            require_same(self.owner)
+            return True
+        require_tenant()
+        return False
+
+    async def _send_alone(
+        self, method: Callable[..., Awaitable[Any]], *args: Any, **options: Any
+    ) -> Any:
+        """Run one statement in a bound transaction of its own."""
+        self.owner = require_tenant()
+        self._alone = True
+        try:
+            await self._protocol.query(f"BEGIN;{self.clauses.bind(self.owner)}", None)
+            answer = await method(*args, **options)
+            await self._protocol.query("COMMIT", None)
+        except BaseException as error:
+            await self._undo(error)
+            raise
+        finally:
+            self._alone = False
+        return answer
+
+    async def _undo(self, error: BaseException) -> None:
+        # After a cancellation or a timeout nobody knows what the server has run; after any other
+        # error the connection knows its own state.
+        if not isinstance(error, Exception) or isinstance(error, TimeoutError | OSError):
+            self._terminate()
+        elif self.is_connected() and self.is_in_transaction():
+            try:
+                await self._protocol.query("ROLLBACK", None)
+            except BaseException:
+                self._terminate()
+                raise

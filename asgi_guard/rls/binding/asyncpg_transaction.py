@@ -1,0 +1,113 @@
+"""An asyncpg transaction whose BEGIN carries the tenant, and whose COMMIT belongs to it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from asyncpg.exceptions import PostgresError
+from asyncpg.transaction import Transaction
+
+from asgi_guard.errors import RLSViolationError
+from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
+from asgi_guard.rls.binding.identity import require_same
+
+__all__ = ["GuardedTransaction"]
+
+
+class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untyped
+    """A transaction or savepoint of a guarded connection.
+
+    Beginning and committing need the tenant it is bound to; rolling back is always possible.
+    When the server's state becomes unknown (a cancellation, a lost connection), the connection
+    is terminated: a pool would else hand out one that is stuck inside somebody's transaction.
+    """
+
+    __slots__ = ()
+
+    async def start(self) -> None:
+        """Send BEGIN together with the binding, or SAVEPOINT inside a bound transaction.
+
+        Raises:
+            RLSViolationError: No tenant, or another one than the outer transaction's; nothing
+                was sent.
+        """
+        guard: BoundProtocol | None = self._connection._protocol  # noqa: SLF001 - asyncpg has no public name for it
+        if guard is None or not guard.in_use:
+            await super().start()
+        elif self._connection._top_xact is not None:  # noqa: SLF001 - as above
+            require_same(guard.owner)
+            await super().start()
+        else:
+            guard.arm()
+            await self._begin(guard)
+
+    async def _begin(self, guard: BoundProtocol) -> None:
+        try:
+            await super().start()
+            if (unsent := guard.disarm()) is not None:
+                # The driver no longer sends BEGIN through its protocol's query(): one more
+                # message then, never an unbound transaction.
+                with guard.upkeep():
+                    await self._connection.execute(unsent)
+        except BaseException:
+            if guard.disarm() is None:
+                self._connection.terminate()
+            raise
+
+    async def commit(self) -> None:
+        """Commit, or release the savepoint.
+
+        Raises:
+            RLSViolationError: This code runs for another tenant, or none; nothing was sent and
+                the transaction is still open, to be rolled back.
+        """
+        self._require_own()
+        await self._settle(super().commit())
+
+    async def rollback(self) -> None:
+        """Roll back, whoever asks."""
+        await self._settle(super().rollback())
+
+    async def __aexit__(
+        self,
+        extype: type[BaseException] | None,
+        ex: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        refused: RLSViolationError | None = None
+        if extype is None:
+            try:
+                self._require_own()
+            except RLSViolationError as error:
+                refused, extype, ex = error, type(error), error
+        await self._settle(super().__aexit__(extype, ex, tb))
+        if refused is not None:
+            raise refused
+
+    def _require_own(self) -> None:
+        guard: BoundProtocol | None = self._connection._protocol  # noqa: SLF001 - as above
+        if guard is not None and guard.in_use:
+            require_same(guard.owner)
+
+    async def _settle(self, ending: Any) -> None:
+        guard: BoundProtocol | None = self._connection._protocol  # noqa: SLF001 - as above
+        if guard is None:
+            await ending  # raises: the connection is closed
+            return
+        outermost = self._connection._top_xact is self  # noqa: SLF001 - as above
+        try:
+            with guard.upkeep():
+                await ending
+        except BaseException as error:
+            if outermost and not self._connection.is_closed() and _unknown(error, guard):
+                self._connection.terminate()
+            raise
+
+
+def _unknown(error: BaseException, guard: BoundProtocol) -> bool:
+    """Tell whether the server may still be in the transaction that should have ended.
+
+    An answer that reports an error (a deferred constraint, say) has ended it all the same.
+    """
+    return not isinstance(error, PostgresError) or guard.is_in_transaction()

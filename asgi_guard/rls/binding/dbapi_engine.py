@@ -1,0 +1,131 @@
+"""SQLAlchemy over any other PostgreSQL driver: the binding is the transaction's first statement.
+
+psycopg, psycopg2, pg8000 and the async form of psycopg. The guard sits in the engine, so what
+bypasses the engine (the driver's own cursor from ``raw_connection()``) is not stopped here: it
+needs a tenant to get a connection at all, runs unbound, and is shown no row by the database.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from asgi_guard.errors import UnavailableError
+from asgi_guard.rls.binding.clause import Clauses
+from asgi_guard.rls.binding.identity import require_same, require_tenant
+from asgi_guard.rls.binding.statement_text import StatementCheck
+from asgi_guard.rls.variables import RLSVariables
+from asgi_guard.rls.violations import not_enforced
+from asgi_guard.tenancy.context import UserExecutionContext
+
+__all__ = ["guard_dbapi_engine", "owner_of"]
+
+_OWNER: Final = "asgi_guard.owner"
+
+
+def guard_dbapi_engine(engine: Engine, variables: RLSVariables) -> None:
+    """Bind every transaction that *engine* begins, and check every statement it sends."""
+    _BindingListeners(variables).listen(engine)
+
+
+def owner_of(connection: Connection) -> UserExecutionContext | None:
+    """Give whom the open transaction of *connection* is bound to."""
+    owner: UserExecutionContext | None = connection.info.get(_OWNER)
+    return owner
+
+
+class _BindingListeners:
+    """The engine events that carry the binding."""
+
+    def __init__(self, variables: RLSVariables) -> None:
+        self._clauses = Clauses(variables)
+        self._check = StatementCheck(variables)
+
+    def listen(self, engine: Engine) -> None:
+        """Hook onto *engine*."""
+        event.listen(engine, "connect", self.refuse_session_tenant)
+        event.listen(engine, "checkout", _need_tenant)
+        event.listen(engine, "begin", self.bind)
+        event.listen(engine, "commit", _need_owner)
+        event.listen(engine, "before_cursor_execute", self.check_statement)
+        event.listen(engine, "handle_error", _say_unreachable)
+
+    def bind(self, connection: Connection) -> None:
+        """Bind the current context to the transaction that begins."""
+        context = require_tenant()
+        _refuse_driver_autocommit(connection)
+        connection.info[_OWNER] = context
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(self._clauses.bind_call(context))
+        finally:
+            cursor.close()
+
+    def check_statement(
+        self,
+        connection: Connection,
+        _cursor: Any,
+        statement: str,
+        parameters: Any,
+        _context: Any,
+        _many: bool,  # noqa: FBT001 - SQLAlchemy's signature
+    ) -> None:
+        """Refuse a statement for another than the owner, or one that fights the binding."""
+        require_same(owner_of(connection))
+        self._check.refuse_setting(statement)
+        self._check.refuse_midway_end(statement)
+        if self._check.has_computed_name(statement):
+            self._check.refuse_named(_flat(parameters))
+
+    def refuse_session_tenant(self, dbapi_connection: Any, _record: Any) -> None:
+        """Refuse a new connection whose session names a tenant by default."""
+        cursor = dbapi_connection.cursor()
+        try:
+            cursor.execute(self._clauses.read())
+            row = cursor.fetchone()
+        finally:
+            cursor.close()
+            dbapi_connection.rollback()
+        if row and row[0]:
+            raise not_enforced(
+                "the session names a tenant outside any transaction. Remove the default "
+                "(ALTER ROLE ... RESET, ALTER DATABASE ... RESET)",
+                reason="session_names_tenant",
+            )
+
+
+def _need_tenant(_dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+    require_tenant()
+
+
+def _need_owner(connection: Connection) -> None:
+    require_same(owner_of(connection))
+
+
+def _refuse_driver_autocommit(connection: Connection) -> None:
+    driver = connection.connection.dbapi_connection
+    if getattr(driver, "autocommit", False) is True:
+        raise not_enforced(
+            "the driver's connection is in autocommit mode, which leaves no transaction to bind "
+            "a tenant to",
+            reason="autocommit",
+        )
+
+
+def _flat(parameters: Any) -> list[object]:
+    if isinstance(parameters, dict):
+        return list(parameters.values())
+    if isinstance(parameters, list | tuple):
+        return [value for item in parameters for value in _flat(item)]
+    return [parameters]
+
+
+def _say_unreachable(failure: Any) -> None:
+    """Turn a failed connect into the package's own words; the driver's may name the user."""
+    if failure.connection is None and isinstance(failure.sqlalchemy_exception, OperationalError):
+        told = UnavailableError("database_unreachable")
+        told.add_note("Check host, port, user and password, and that the server is running.")
+        raise told from failure.original_exception
