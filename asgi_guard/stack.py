@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from asgi_guard._internal.asgi import HeaderList, on_response_start
 from asgi_guard._internal.events import subscribe
-from asgi_guard._internal.guard_marks import DATABASES, INSTALLED, databases_of
+from asgi_guard._internal.guard_marks import DATABASES, databases_of, holds_a_guard
 from asgi_guard._internal.lifespan import CheckedLifespan
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard.auth import AuthenticationMiddleware
+from asgi_guard.cors import CORSAllowlistMiddleware
 from asgi_guard.cross_origin import CrossOriginMiddleware
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
+from asgi_guard.security_headers import SecurityHeadersMiddleware
 from asgi_guard.settings import GuardSettings
+from asgi_guard.settings.checks import header_set
 from asgi_guard.settings.startup import Readiness, ReadyGate
 from asgi_guard.settings.verification import verify_database
 from asgi_guard.tenancy import TenantContextMiddleware
@@ -79,7 +82,8 @@ class Guard:
         Raises:
             ConfigError: *app* is guarded already, holds an app that is, or has begun to serve.
         """
-        _refuse_second(app)
+        if holds_a_guard(app):
+            raise ConfigError("Guard.install(app)", *_SECOND)
         if not self._subscribed:
             self._subscribed = True
             for sink in self.settings.event_sinks:
@@ -127,11 +131,23 @@ class Guard:
     def _layers(self) -> Iterator[Layer]:
         """Give the layers, outermost first: each sees every answer of those after it."""
         s = self.settings
+        # Outermost: refusals and errors are framed, sniffed and cached like any other answer.
+        yield partial(
+            SecurityHeadersMiddleware,
+            policy=header_set(s.security_headers),
+            environment=s.environment,
+            trusted_proxies=s.trusted_proxies,
+            routes=s.security_headers_routes,
+            tenants=s.security_headers_tenants,
+        )
+        if s.cors is not None:
+            # Around whatever refuses, or a browser hides the refusal's status from a friend.
+            yield partial(CORSAllowlistMiddleware, policy=s.cors)
         # Before anything that costs: a page of another site is turned away unread.
         yield partial(
             CrossOriginMiddleware,
             policy=s.cross_origin,
-            origins=s.origins,
+            origins=s.friends,
             proxies=s.trusted_proxies,
         )
         # Inside the layers that dress responses, so that its answers are dressed as well.
@@ -165,6 +181,8 @@ class GuardedApp:
         readiness: Checked before start-up is reported complete.
         request_id_header: Whose id is taken over; None for nobody's.
     """
+
+    asgi_guard_installed = True  # guard_marks.INSTALLED
 
     def __init__(
         self,
@@ -206,31 +224,6 @@ _SECOND: Final = (
     "there is a guard around this app, or inside it, already",
     "Install one guard, on the outermost app; it covers everything mounted below.",
 )
-
-
-def _refuse_second(app: object) -> None:
-    if any(isinstance(each, GuardedApp) or _is_marked(each) for each in _apps_within(app)):
-        raise ConfigError("Guard.install(app)", *_SECOND)
-
-
-def _is_marked(app: object) -> bool:
-    return getattr(app, INSTALLED, False) is True
-
-
-def _apps_within(app: object) -> Iterator[object]:
-    """Give *app* and the apps it wraps or mounts, as far as the usual attributes tell."""
-    seen: set[int] = set()
-    waiting = [app]
-    while waiting:
-        each = waiting.pop()
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
-        yield each
-        waiting.extend(getattr(each, name, None) for name in ("app", "asgi_app"))
-        routes = getattr(each, "routes", None)
-        if isinstance(routes, list | tuple):
-            waiting.extend(routes)
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -6,14 +6,17 @@ is what only shows when the rooms are put side by side.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asgi_guard.errors import ConfigError
+from asgi_guard.security_headers import SecurityHeaders
 
 if TYPE_CHECKING:
     from asgi_guard.settings.model import GuardSettings
 
-__all__ = ["check", "listed"]
+__all__ = ["check", "header_set", "listed"]
+
+_PRESETS: Final = ("api", "html", "docs", "report_only")
 
 
 def listed(setting: str, value: Any) -> tuple[Any, ...]:
@@ -32,6 +35,24 @@ def listed(setting: str, value: Any) -> tuple[Any, ...]:
         ) from None
 
 
+def header_set(value: SecurityHeaders | str) -> SecurityHeaders:
+    """Return the header set, or the one that the preset called *value* stands for.
+
+    Raises:
+        ConfigError: There is no such preset, or *value* is neither.
+    """
+    if isinstance(value, SecurityHeaders):
+        return value
+    if value not in _PRESETS:
+        raise ConfigError(
+            "security_headers",
+            f"{value!r} is no header set",
+            f"Name a preset ({', '.join(_PRESETS)}), or pass a SecurityHeaders.",
+        )
+    preset: SecurityHeaders = getattr(SecurityHeaders, value)()
+    return preset
+
+
 def check(settings: GuardSettings) -> None:
     """Refuse what cannot work together.
 
@@ -41,6 +62,7 @@ def check(settings: GuardSettings) -> None:
     _choice("environment", settings.environment, ("production", "development", "test"))
     _choice("startup_checks", settings.startup_checks, ("enforce", "monitor"))
     _identity(settings)
+    _origins(settings)
     _production(settings)
     if settings.databases:
         _databases(settings)
@@ -70,16 +92,32 @@ def _identity(settings: GuardSettings) -> None:
             )
 
 
+def _origins(settings: GuardSettings) -> None:
+    cors, friends = settings.cors, settings.origins
+    if cors is None or friends is None or not cors.allow_credentials or cors.origins is friends:
+        return
+    raise ConfigError(
+        "origins",
+        "are others than those that cors lets in with cookies, so that a friend at one gate "
+        "is a stranger at the next",
+        "Leave origins out, or give the same object to CORSPolicy(allow_origins=...).",
+    )
+
+
 def _production(settings: GuardSettings) -> None:
     if settings.environment != "production":
         return
-    declared = getattr(settings.origins, "environment", "production")
-    if declared != "production":
-        raise ConfigError(
-            "origins",
-            f"were checked for {declared!r}, where a visitor's own machine may be a friend",
-            "Build the origin policy with environment='production'.",
-        )
+    for name, gate in (
+        ("origins", settings.origins),
+        ("cors.allow_origins", settings.cors and settings.cors.origins),
+    ):
+        declared = getattr(gate, "environment", "production")
+        if declared != "production":
+            raise ConfigError(
+                name,
+                f"were checked for {declared!r}, where a visitor's own machine may be a friend",
+                "Build the policy with environment='production', or set environment='development'.",
+            )
 
 
 def _databases(settings: GuardSettings) -> None:

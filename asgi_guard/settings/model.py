@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.proxies import TrustedProxies
+from asgi_guard.cors import CORSPolicy
 from asgi_guard.cross_origin import CrossOriginPolicy
 from asgi_guard.origins import OriginGate
 from asgi_guard.protocols import Authenticator, Clock, EventSink
-from asgi_guard.settings.checks import check, listed
+from asgi_guard.security_headers import SecurityHeaders
+from asgi_guard.security_headers.middleware import TenantPolicies as TenantHeaders
+from asgi_guard.settings.checks import check, header_set, listed
 from asgi_guard.tenancy.membership import Memberships
 from asgi_guard.tenancy.resolvers.custom import ResolverLike
 from asgi_guard.tenancy.tenant_id import UUID, TenantIdShape
 
-__all__ = ["Environment", "GuardSettings", "StartupChecks"]
+if TYPE_CHECKING:  # loads SQLAlchemy
+    from asgi_guard.rls.inventory import TableSource
+    from asgi_guard.rls.policies import TenantPolicies
+
+__all__ = ["Environment", "GuardSettings", "Preset", "StartupChecks"]
 
 Environment = Literal["production", "development", "test"]
 StartupChecks = Literal["enforce", "monitor"]
+Preset = Literal["api", "html", "docs", "report_only"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +47,19 @@ class GuardSettings:
 
         databases: Guarded engines and pools, each checked before the app serves its first
             request. FastAPI's ``GuardedSession`` uses the one async engine among them.
-        tables: ``MetaData`` or tables whose protection is checked; None checks every table that
-            the runtime role can reach.
+        tables: What `tenant_policies` returned, or ``MetaData`` or tables, whose protection is
+            checked. Every other table with a tenant column is checked in any case.
         startup_checks: ``"enforce"`` refuses to start on a finding; ``"monitor"`` reports it as
             an event and serves.
 
-        origins: Pages that are friends: asked by CORS, WebSocket handshakes and the cross-site
-            check alike.
+        origins: Pages that are friends: they may open WebSockets and send cross-site requests.
+            None: those of a *cors* that allows credentials, else nobody but the app's own.
+        cors: What pages of other origins may read; None grants nothing.
         cross_origin: What other sites' pages may cause.
+        security_headers: The header set, or the name of a preset: ``"api"``, ``"html"``,
+            ``"docs"`` or ``"report_only"``.
+        security_headers_routes: Other sets by path, e.g. ``{"/docs": SecurityHeaders.docs()}``.
+        security_headers_tenants: Other sets by tenant; a mapping or a function.
 
         environment: ``"production"`` turns on HSTS and refuses settings that belong on a
             developer's machine.
@@ -67,10 +80,14 @@ class GuardSettings:
     public_paths: Iterable[str] = ()
     not_found_status: Literal[403, 404] = 404
     databases: Iterable[object] = ()
-    tables: object | None = None
+    tables: TenantPolicies | TableSource | None = None
     startup_checks: StartupChecks = "enforce"
     origins: OriginGate | None = None
+    cors: CORSPolicy | None = None
     cross_origin: CrossOriginPolicy = field(default_factory=CrossOriginPolicy)
+    security_headers: SecurityHeaders | Preset = "api"
+    security_headers_routes: Mapping[str, SecurityHeaders] = field(default_factory=dict)
+    security_headers_tenants: TenantHeaders | None = None
     environment: Environment = "production"
     request_id_header: str | None = None
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
@@ -81,4 +98,12 @@ class GuardSettings:
         """Keep the lists as tuples, and refuse what cannot work together."""
         for name in ("authenticators", "public_paths", "databases", "event_sinks"):
             object.__setattr__(self, name, listed(name, getattr(self, name)))
+        object.__setattr__(self, "security_headers", header_set(self.security_headers))
         check(self)
+
+    @property
+    def friends(self) -> OriginGate | None:
+        """Who may open WebSockets and send cross-site requests, beside the app's own pages."""
+        if self.origins is None and self.cors is not None and self.cors.allow_credentials:
+            return self.cors.origins
+        return self.origins

@@ -54,16 +54,15 @@ class Readiness:
         Raises:
             NotReadyError: It has not; ``detail`` lists what was found and the SQL that mends it.
         """
-        if self.ready:
-            return
-        async with self._lock:
-            if self.ready:
-                return
-            if self._refusal is not None and self._clock.monotonic() < self._retry_at:
-                raise self._refusal.with_traceback(None)
-            await self._try()
+        if not self.ready:
+            async with self._lock:
+                await self._settle()
 
-    async def _try(self) -> None:
+    async def _settle(self) -> None:
+        if self.ready:
+            return  # whoever held the lock before has passed
+        if self._refusal is not None and self._clock.monotonic() < self._retry_at:
+            raise self._refusal.with_traceback(None)
         findings = [text for each in self._databases for text in await self._look_at(each)]
         if findings:
             _report(findings, enforced=self._enforce)

@@ -12,7 +12,8 @@ Three ways lead past a host's own error handling, and all three end here:
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import Awaitable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from asgi_guard._internal.responses import POLICY_VIOLATION, send_problem
@@ -21,7 +22,7 @@ from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
 from asgi_guard.tenancy.current import RequestWatch, end_watch, start_watch
 from asgi_guard.tenancy.reporting import ReportedViolationError, report
 
-__all__ = ["FailClosedMiddleware", "InternalError", "record_error"]
+__all__ = ["FailClosedMiddleware", "InternalError", "expect_violation", "record_error"]
 
 _INTERNAL_ERROR: Final = 1011  # RFC 6455 section 7.4.1
 _SERVER_ERRORS: Final = 500
@@ -166,6 +167,20 @@ class _Exchange:
     async def _handshake(self) -> MutableMapping[str, Any]:
         """Return the handshake that `send_problem` waits for, also when the app has taken it."""
         return {"type": "websocket.connect"} if self._connected else await self._receive()
+
+
+@contextmanager
+def expect_violation() -> Iterator[RequestWatch]:
+    """Run a block that tries what must fail: a demonstration of attacks, a self-test.
+
+    A violation in it raises and leaves its event as ever, but does not decide the answer of the
+    request around it; it is in the ``failure`` of what is given.
+    """
+    watch, token = start_watch()
+    try:
+        yield watch
+    finally:
+        end_watch(token)
 
 
 def record_error(error: GuardError) -> None:

@@ -1,0 +1,51 @@
+"""A client that stays: it hears the answer out, and never hangs up first."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from asgi_guard.protocols import ASGIApp
+from tests.support.exchange import Answer, http_scope
+
+__all__ = ["get", "is_protected", "problem"]
+
+
+async def get(
+    app: ASGIApp, path: str, headers: dict[str, str] | None = None, method: str = "GET"
+) -> Answer:
+    """Ask; what the app raises for its server's log after the answer is no business of callers."""
+    answer = Answer()
+    incoming = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Any:
+        if not incoming:
+            await asyncio.Event().wait()  # frameworks listen for the disconnect, which never comes
+        return incoming.pop()
+
+    async def send(message: Any) -> None:
+        answer.sent.append(message)
+
+    try:
+        await app(http_scope(method, path, headers or {}), receive, send)
+    except Exception:
+        if not answer.sent:
+            raise
+    return answer
+
+
+def is_protected(answer: Answer) -> bool:
+    """Tell whether the answer went out through the outer layers."""
+    names = {name for name, _ in answer.headers}
+    return names >= {"x-request-id", "vary", "x-content-type-options", "content-security-policy"}
+
+
+def problem(answer: Answer) -> dict[str, Any]:
+    """Return the body, once it is known to be a whole problem."""
+    assert answer.header("content-type") == "application/problem+json"
+    told: dict[str, Any] = json.loads(answer.body)
+    assert set(told) == {"type", "title", "status", "code", "request_id"}
+    assert told["status"] == answer.status
+    assert told["request_id"] == answer.header("x-request-id")
+    return told
