@@ -19,9 +19,10 @@ from asgi_guard.rls.binding import (
     guarded_connection_class,
     guarded_engine,
     guarded_sessionmaker,
+    is_guarded,
+    variables_of,
 )
 from asgi_guard.rls.enforcement import assert_rls_enforced, require_rls
-from asgi_guard.rls.handles import is_guarded, variables_of
 from asgi_guard.rls.session import rls_enforced_session
 from asgi_guard.rls.system import system_engine, system_session
 from asgi_guard.rls.variables import RLSVariables

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, ParamSpec, TypeVar, overload
 
 from asgi_guard.errors import ConfigError
+from asgi_guard.rls.binding.handles import inspector_of
 from asgi_guard.rls.binding.identity import require_tenant
 from asgi_guard.rls.crossing import current_crossing
-from asgi_guard.rls.handles import inspector_of
 from asgi_guard.rls.violations import mismatch, not_enforced
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import current_context

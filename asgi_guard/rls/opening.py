@@ -70,9 +70,15 @@ def open_async(
 def open_sync(
     db: Any, *, operation: str, session_class: type[Session]
 ) -> Iterator[tuple[Any, SyncAsk]]:
-    """Open a unit of work on a sync ``Engine``, ``sessionmaker``, ``Session`` or ``Connection``.
+    """Open a unit of work on a sync *db*, as `open_async` does on an async one.
 
-    Arguments and errors as `open_async`.
+    Args:
+        db: An ``Engine``, ``sessionmaker``, ``Session`` or ``Connection``.
+        operation: For errors.
+        session_class: What to make for an engine.
+
+    Raises:
+        ConfigError: *db* is none of these.
     """
     if isinstance(db, Engine | sessionmaker):
         made = session_class(db, expire_on_commit=False) if isinstance(db, Engine) else db()

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from asgi_guard.errors import ConfigError
+from asgi_guard.rls.binding.handles import inspector_of
 from asgi_guard.rls.binding.session import GuardedAsyncSession, GuardedSession
-from asgi_guard.rls.handles import inspector_of
 from asgi_guard.rls.opening import open_async, open_sync
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.verification import TenantProof

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from asgi_guard.rls.binding.asyncpg_connection import connection_class as guarded_connection_class
 from asgi_guard.rls.binding.engine import guarded_engine
+from asgi_guard.rls.binding.handles import is_guarded, variables_of
 from asgi_guard.rls.binding.pool import GuardedPool, create_guarded_pool
 from asgi_guard.rls.binding.session import (
     GuardedAsyncSession,
@@ -24,4 +25,6 @@ __all__ = [
     "guarded_connection_class",
     "guarded_engine",
     "guarded_sessionmaker",
+    "is_guarded",
+    "variables_of",
 ]

@@ -18,6 +18,7 @@ __all__ = [
     "GuardedAsyncSession",
     "GuardedSession",
     "guarded_sessionmaker",
+    "pin",
     "tenant_of_session",
     "watch_sessions",
 ]
