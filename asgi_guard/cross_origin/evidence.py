@@ -32,6 +32,7 @@ class Evidence(NamedTuple):
         dest: ``Sec-Fetch-Dest``.
         doubled: Name of one of these headers that was sent twice, else empty.
         has_cookie: A ``Cookie`` header was sent.
+        has_authorization: An ``Authorization`` header was sent, of whatever scheme.
         has_token: A bearer or DPoP token was sent, which no browser adds by itself.
         is_preflight: A CORS preflight (Fetch standard, "CORS-preflight request").
     """
@@ -43,6 +44,7 @@ class Evidence(NamedTuple):
     dest: bytes | None = None
     doubled: str = ""
     has_cookie: bool = False
+    has_authorization: bool = False
     has_token: bool = False
     is_preflight: bool = False
 
@@ -72,6 +74,7 @@ def read_evidence(scope: Scope) -> Evidence:
         dest,
         doubled,
         has_cookie,
+        authorization is not None,
         authorization is not None and _is_token(authorization),
         asks_method and method == "OPTIONS" and origin is not None,
     )

@@ -55,6 +55,7 @@ _SAME_ORIGIN: Final = _allow("same_origin")
 _SAME_SITE: Final = _allow("same_site_trusted")
 _BY_USER: Final = _allow("user_initiated")
 _NAVIGATION: Final = _allow("navigation")
+_ANONYMOUS: Final = _allow("anonymous_cors_read")
 _NO_ORIGIN: Final = _allow("websocket_origin_missing_allowed")
 
 
@@ -71,6 +72,8 @@ class CrossOriginPolicy:
             tenant has its own.
         navigable_from_outside: What a link on another site may open: ``"document"``, and
             ``"iframe"`` if the app is meant to be embedded.
+        anonymous_cors_reads: Serve any page's GET and HEAD in CORS mode that carry neither cookie
+            nor ``Authorization``: for apps whose CORS policy says who may read such answers.
         allow_websocket_without_origin: Serve handshakes that carry no ``Origin``: native apps
             and scripts. Browsers always send one (RFC 6455 section 4.1).
 
@@ -83,6 +86,7 @@ class CrossOriginPolicy:
     exempt: Iterable[str] = ()
     trust_same_site: bool = False
     navigable_from_outside: Iterable[str] = ("document",)
+    anonymous_cors_reads: bool = False
     allow_websocket_without_origin: bool = False
     _exempt: PathRules[bool] = field(init=False, repr=False, compare=False)
     _destinations: frozenset[bytes | None] = field(init=False, repr=False, compare=False)
@@ -160,6 +164,8 @@ class CrossOriginPolicy:
             and seen.dest in self._destinations
         ):
             return _NAVIGATION
+        if self._is_anonymous_cors_read(seen):
+            return _ANONYMOUS
         # A relation that no browser has today is refused like the farthest one.
         known = site.decode("ascii").replace("-", "_") if site in _SITES else "unknown_site"
         kind = "read" if seen.method in _SAFE else "write"
@@ -168,7 +174,19 @@ class CrossOriginPolicy:
     def _judge_by_origin(self, seen: Evidence, own_origins: Iterable[bytes]) -> Decision:
         if seen.origin is None:
             return _NO_METADATA
+        if self._is_anonymous_cors_read(seen):
+            return _ANONYMOUS
         return _compare(seen.origin, own_origins)
+
+    def _is_anonymous_cors_read(self, seen: Evidence) -> bool:
+        return (
+            self.anonymous_cors_reads
+            and seen.method in _NAVIGABLE
+            and not seen.has_cookie
+            and not seen.has_authorization
+            # Where the browser names no mode, it is the Origin on a GET that tells of CORS.
+            and (seen.mode == b"cors" or (seen.mode is None and seen.origin is not None))
+        )
 
 
 def _compare(origin: bytes, own_origins: Iterable[bytes]) -> Decision:

@@ -169,6 +169,30 @@ def test_sibling_subdomains_are_trusted_by_setting_only() -> None:
     assert trusting.judge_request(seen("POST", b"cross-site")).verdict is REFUSE
 
 
+@pytest.mark.parametrize(
+    ("request_", "verdict"),
+    [
+        (seen("GET", b"cross-site", mode=b"cors", origin=FOREIGN), ALLOW),
+        (seen("HEAD", b"same-site", mode=b"cors", origin=b"null"), ALLOW),
+        (seen("GET", origin=FOREIGN), ALLOW),
+        (seen("GET", b"cross-site", mode=b"cors", origin=FOREIGN, has_cookie=True), LISTED),
+        (seen("GET", b"cross-site", mode=b"cors", origin=FOREIGN, has_authorization=True), LISTED),
+        (seen("GET", origin=FOREIGN, has_cookie=True), LISTED),
+        (seen("GET", b"cross-site", mode=b"no-cors", dest=b"script"), REFUSE),
+        (seen("GET", b"cross-site"), REFUSE),
+        (seen("POST", b"cross-site", mode=b"cors", origin=FOREIGN), LISTED),
+        (seen("POST", origin=FOREIGN), LISTED),
+    ],
+)
+def test_a_public_api_serves_reads_that_speak_for_nobody_by_setting(
+    request_: Evidence, verdict: Verdict
+) -> None:
+    """CORS then says who may read the answer; writes and credentials stay where they were."""
+    public = CrossOriginPolicy(anonymous_cors_reads=True)
+
+    assert public.judge_request(request_, own_origins=OWN).verdict is verdict
+
+
 def test_an_embeddable_app_opens_its_frames_by_name() -> None:
     """An app that lives in other people's iframes says so; plug-ins cannot be named at all."""
     embeddable = CrossOriginPolicy(navigable_from_outside=["document", "iframe"])

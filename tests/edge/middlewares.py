@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from asgi_guard._internal.principal import SCOPE_KEY
+from asgi_guard.auth import AuthenticationMiddleware
+from asgi_guard.cors import CORSAllowlistMiddleware, CORSPolicy
 from asgi_guard.cross_origin import CrossOriginMiddleware
 from asgi_guard.protocols import ASGIApp, Principal, Scope
+from asgi_guard.security_headers import SecurityHeaders, SecurityHeadersMiddleware
 from asgi_guard.tenancy import ClaimResolver, TenantContextMiddleware
 
 __all__ = ["MIDDLEWARES"]
@@ -27,7 +30,38 @@ def tenancy(app: ASGIApp) -> ASGIApp:
     return authenticated
 
 
+def cors(app: ASGIApp) -> ASGIApp:
+    """Let one friend read."""
+    return CORSAllowlistMiddleware(app, policy=CORSPolicy(allow_origins=["https://app.example"]))
+
+
+def headers(app: ASGIApp) -> ASGIApp:
+    """Send the full set for pages."""
+    return SecurityHeadersMiddleware(app, policy=SecurityHeaders.html())
+
+
+class NoCredential:
+    """Recognises nothing, so every connection passes on as nobody."""
+
+    async def authenticate(self, _scope: Scope) -> Principal | None:
+        return None
+
+
+def authentication(app: ASGIApp) -> ASGIApp:
+    """Ask one authenticator."""
+    return AuthenticationMiddleware(app, authenticators=[NoCredential()])
+
+
+def everything(app: ASGIApp) -> ASGIApp:
+    """Stack them all in the order of `Guard`."""
+    return headers(cors(CrossOriginMiddleware(authentication(tenancy(app)))))
+
+
 MIDDLEWARES: dict[str, Callable[[ASGIApp], ASGIApp]] = {
+    "authentication": authentication,
+    "cors": cors,
     "cross_origin": CrossOriginMiddleware,
+    "everything": everything,
+    "security_headers": headers,
     "tenancy": tenancy,
 }
