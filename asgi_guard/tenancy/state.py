@@ -15,13 +15,23 @@ from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.errors import ConfigError, ContextContaminationError
 from asgi_guard.protocols import Clock
 from asgi_guard.tenancy.context import UserExecutionContext
-from asgi_guard.tenancy.current import current_context, require_context
+from asgi_guard.tenancy.current import current_context, entered_context, require_context
 from asgi_guard.tenancy.reporting import report
 
 __all__ = ["ExecutionState"]
 
 _SELF: Final = object.__getattribute__  # reads our own slots, past the check
 _SET: Final = object.__setattr__
+
+_PROBLEMS: Final = {
+    "foreign_tenant": "this state belongs to another tenant's context",
+    "foreign_user": "this state belongs to another user's context",
+    "no_context": "this state belongs to a context, and none is current here: it",
+    "context_expired": "the context that this state belongs to has expired: it",
+    "not_begun": "this state was used outside of its `with` block: it",
+    "run_ended": "the run of this state has ended, and its values are gone: it",
+    "run_entered_twice": "this state has been entered before: it",
+}
 
 
 class ExecutionState(MutableMapping[str, Any]):
@@ -85,9 +95,12 @@ class ExecutionState(MutableMapping[str, Any]):
         return cls(owner, operation=operation, initial=initial, clock=clock)
 
     def __enter__(self) -> Self:
+        phase = _SELF(self, "_phase")
+        if phase == "run_ended":
+            _refuse(self, "run_ended")
         _check_owner(self)
-        if _SELF(self, "_phase") != "not_begun":
-            _refuse(self, "run_entered_twice", "this state has been entered before")
+        if phase == "running":
+            _refuse(self, "run_entered_twice")
         _SET(self, "_phase", "running")
         return self
 
@@ -178,10 +191,10 @@ def _touch(state: ExecutionState) -> dict[str, Any]:
     """Return the values, or raise: the one way to them."""
     phase = _SELF(state, "_phase")
     if phase == "run_ended":
-        _refuse(state, phase, "this state's run has ended, and its values are gone; it")
+        _refuse(state, "run_ended")
     _check_owner(state)
     if phase == "not_begun":
-        _refuse(state, phase, "this state is used before its `with` block; it")
+        _refuse(state, "not_begun")
     return cast("dict[str, Any]", _SELF(state, "_values"))
 
 
@@ -189,14 +202,14 @@ def _check_owner(state: ExecutionState) -> None:
     owner: UserExecutionContext = _SELF(state, "_owner")
     current = current_context(clock=_SELF(state, "_clock"))
     if current is None:
-        _refuse(state, "no_context", "this state is touched under no context; it")
-    elif current.tenant_id != owner.tenant_id:
+        _refuse(state, "no_context" if entered_context() is None else "context_expired")
+    if current.tenant_id != owner.tenant_id:
         _refuse(state, "foreign_tenant")
-    elif current.user_id != owner.user_id:
+    if current.user_id != owner.user_id:
         _refuse(state, "foreign_user")
 
 
-def _refuse(state: ExecutionState, reason: str, problem: str | None = None) -> NoReturn:
+def _refuse(state: ExecutionState, reason: str) -> NoReturn:
     """Report the intruder, who is the current context; the owner is known by its request only."""
     operation: str = _SELF(state, "_operation")
     report(
@@ -205,6 +218,4 @@ def _refuse(state: ExecutionState, reason: str, problem: str | None = None) -> N
         operation=operation,
         details={"owner_request_id": _SELF(state, "_owner").request_id},
     )
-    if problem is None:
-        raise ContextContaminationError(operation)
-    raise ContextContaminationError(operation, problem)
+    raise ContextContaminationError(operation, _PROBLEMS[reason])
