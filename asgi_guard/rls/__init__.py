@@ -28,10 +28,13 @@ from asgi_guard.rls.system import system_engine, system_session
 from asgi_guard.rls.variables import RLSVariables
 
 if TYPE_CHECKING:
+    from asgi_guard.rls.catalog import Finding, audit_catalog, raise_on_findings, verify_deployment
+    from asgi_guard.rls.ddl.passwords import password_statement
     from asgi_guard.rls.models import TenantScoped, tenant_foreign_key
     from asgi_guard.rls.policies import TenantPolicies, tenant_policies
 
 __all__ = [
+    "Finding",
     "GuardedAsyncSession",
     "GuardedPool",
     "GuardedSession",
@@ -40,11 +43,14 @@ __all__ = [
     "TenantPolicies",
     "TenantScoped",
     "assert_rls_enforced",
+    "audit_catalog",
     "create_guarded_pool",
     "guarded_connection_class",
     "guarded_engine",
     "guarded_sessionmaker",
     "is_guarded",
+    "password_statement",
+    "raise_on_findings",
     "require_rls",
     "rls_enforced_session",
     "system_engine",
@@ -52,14 +58,20 @@ __all__ = [
     "tenant_foreign_key",
     "tenant_policies",
     "variables_of",
+    "verify_deployment",
 ]
 
 # What describes and inspects a schema is loaded when it is named: requests do not need it.
 _ON_DEMAND: Final = {
+    "Finding": "asgi_guard.rls.catalog",
     "TenantPolicies": "asgi_guard.rls.policies",
     "TenantScoped": "asgi_guard.rls.models",
+    "audit_catalog": "asgi_guard.rls.catalog",
+    "password_statement": "asgi_guard.rls.ddl.passwords",
+    "raise_on_findings": "asgi_guard.rls.catalog",
     "tenant_foreign_key": "asgi_guard.rls.models",
     "tenant_policies": "asgi_guard.rls.policies",
+    "verify_deployment": "asgi_guard.rls.catalog",
 }
 
 

@@ -14,7 +14,12 @@ from asgi_guard.errors import ConfigError
 from asgi_guard.rls.ddl.names import explained, identifier, literal
 from asgi_guard.rls.variables import RLSVariables
 
-__all__ = ["current_tenant", "function_statements", "schema_statements"]
+__all__ = [
+    "current_tenant",
+    "function_statements",
+    "helper_statements",
+    "schema_statements",
+]
 
 # Of character types only text: a cast to varchar(n) cuts silently and would make one tenant of
 # two. Numbers and uuids refuse what they cannot read.
@@ -24,6 +29,11 @@ _ID_TYPES: Final = frozenset({"uuid", "text", "bigint", "integer"})
 def current_tenant(variables: RLSVariables) -> str:
     """Return the call that reads the bound tenant."""
     return f"{identifier(variables.schema)}.current_tenant()"
+
+
+def helper_statements(variables: RLSVariables) -> list[str]:
+    """Make the helper schema and its functions, touching no table's schema."""
+    return [*schema_statements(variables, ()), *function_statements(variables)]
 
 
 def schema_statements(variables: RLSVariables, table_schemas: tuple[str, ...]) -> list[str]:

@@ -1,8 +1,8 @@
-"""Passwords of login roles, kept out of every script, server log and repr.
+r"""Passwords of login roles, kept out of every script, server log and repr.
 
 ``ALTER ROLE … PASSWORD 'plain'`` sends the password itself, and a server that logs statements keeps
 it. PostgreSQL also takes the verifier that it would have computed (SCRAM-SHA-256, RFC 7677, in the
-stored form of RFC 5803), from which nobody can log in; psql's ``\\password`` does the same.
+stored form of RFC 5803), from which nobody can log in; psql's ``\password`` does the same.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 from asgi_guard.rls.ddl.names import DOLLAR, explained, identifier, literal
 from asgi_guard.rls.variables import RLSVariables
 
-__all__ = ["administrator_check", "role_statements"]
+__all__ = ["administrator_check", "missing_role_statement", "role_statements"]
 
 _OWNER = "Owns the schema, its functions and every table. Nobody logs in as it."
 _RUNTIME = "What the app connects as. Owns nothing, bypasses nothing, inherits nothing."
@@ -45,6 +45,11 @@ def role_statements(variables: RLSVariables) -> list[str]:
     ]
 
 
+def missing_role_statement(role: str, *, login: bool) -> str:
+    """Make one role that does not exist yet."""
+    return f"CREATE ROLE {identifier(role)} {'LOGIN' if login else 'NOLOGIN'} NOINHERIT"
+
+
 def _role(role: str, login: str, why: str) -> str:
     # NOSUPERUSER and its kin are spelled only where they must change something: on a managed
     # server the administrator may not even mention them (PostgreSQL docs, ALTER ROLE, Notes).
@@ -59,7 +64,7 @@ BEGIN
             USING HINT = 'Give each of the three roles a name of its own.';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {text}) THEN
-        CREATE ROLE {name} {login} NOINHERIT;
+        {missing_role_statement(role, login=login == "LOGIN")};
     END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {text}
                AND (rolbypassrls OR rolreplication)) THEN
