@@ -13,7 +13,11 @@ __all__ = ["get", "is_protected", "problem"]
 
 
 async def get(
-    app: ASGIApp, path: str, headers: dict[str, str] | None = None, method: str = "GET"
+    app: ASGIApp,
+    path: str,
+    headers: dict[str, str] | None = None,
+    method: str = "GET",
+    query: str = "",
 ) -> Answer:
     """Ask; what the app raises for its server's log after the answer is no business of callers."""
     answer = Answer()
@@ -27,8 +31,9 @@ async def get(
     async def send(message: Any) -> None:
         answer.sent.append(message)
 
+    scope = http_scope(method, path, headers or {}) | {"query_string": query.encode()}
     try:
-        await app(http_scope(method, path, headers or {}), receive, send)
+        await app(scope, receive, send)
     except Exception:
         if not answer.sent:
             raise
