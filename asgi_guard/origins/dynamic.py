@@ -133,10 +133,10 @@ class DynamicOriginPolicy:
         Raises:
             ConfigError: *base* is not safe for a gate that already uses this policy.
         """
-        new = self._state.base if base is None else base
+        state = self._build(self._state.base if base is None else base)
         for setting in self._required_by:
-            new.require_credential_safe(setting)
-        self._state = self._build(new)
+            state.base.require_credential_safe(setting)
+        self._state = state
 
     def require_credential_safe(self, setting: str) -> None:
         """Refuse an unsafe fixed list, now and at each `reload`.

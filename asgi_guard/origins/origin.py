@@ -19,7 +19,7 @@ from asgi_guard.origins.host import normalise_host
 
 __all__ = ["MAX_ORIGIN_BYTES", "Origin", "OriginWarning"]
 
-MAX_ORIGIN_BYTES: Final = 512
+MAX_ORIGIN_BYTES: Final = 300
 """A host is at most 253 characters (RFC 1035 section 2.3.4); the rest is scheme and port."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
