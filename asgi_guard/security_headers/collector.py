@@ -41,9 +41,10 @@ class _ReportRefusedError(RejectionError):
 class CSPReportCollector:
     """An ASGI app that turns reports into ``CSP_VIOLATION`` events and a daily summary.
 
-    ``app.mount("/csp-reports", CSPReportCollector())``, with the same path as ``report_to`` of the
-    policy. It must be reachable without signing in: browsers send reports without credentials
-    across origins. It answers 204; 405, 413, 415, 429, 408 and 400 say what was wrong.
+    ``app.add_route("/csp-reports", CSPReportCollector())`` in Starlette and FastAPI, with the same
+    path as ``report_to`` of the policy; a mount would redirect to a trailing slash. Leave the path
+    open to callers who have not signed in: browsers may send reports without credentials. It
+    answers 204; 405, 413, 415, 429, 408 and 400 say what was wrong.
 
     Args:
         max_bytes: Largest body.

@@ -11,6 +11,7 @@ Formats: ``application/csp-report`` (CSP Level 3 section 5.3) and ``application/
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -27,6 +28,9 @@ _BIGGEST_LINE: Final = 10_000_000
 _KEYWORDS: Final = frozenset(
     {"inline", "eval", "wasm-eval", "self", "trusted-types-policy", "trusted-types-sink"}
 )
+
+
+_WORD = re.compile(r"[a-z-]{1,32}")
 
 
 class Violation(NamedTuple):
@@ -153,4 +157,5 @@ def _split(value: object) -> tuple[str, str, str] | None:
     except ValueError:
         return None
     host = parts.netloc.rpartition("@")[2][:_LONGEST_TEXT]
-    return parts.scheme[:_LONGEST_TEXT] or cleaned.partition(":")[0][:32], host, parts.path
+    word = cleaned if _WORD.fullmatch(cleaned) else ""  # browsers shorten data: URLs to "data"
+    return parts.scheme[:_LONGEST_TEXT] or word, host, parts.path
