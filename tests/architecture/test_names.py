@@ -53,8 +53,11 @@ def test_a_wrong_list_is_reported(text: str, *, is_package: bool) -> None:
 
 
 def test_a_right_list_is_not_reported() -> None:
-    """Constants need not be listed; nor does what a module imports."""
-    text = "from asgi_guard.errors import GuardError\nA = 1\n__all__ = ['f']\ndef f(): ..."
+    """Constants need not be listed; nor what a module imports or hands to a registry."""
+    text = (
+        "from asgi_guard.errors import GuardError\nA = 1\n__all__ = ['f']\ndef f(): ...\n"
+        "@app.command()\ndef command(): ..."
+    )
 
     assert export_problems([Module(BARE, text)]) == []
 

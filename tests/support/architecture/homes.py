@@ -97,13 +97,16 @@ HOMES = (
     Home("the date", frozenset({"_internal/clock.py"}), _attributes("date", _DATES)),
     Home("the loop's clock", frozenset(), _attributes("asyncio.get_running_loop()", {"time"})),
     Home(
-        "a transaction's settings",
+        "a tenant's setting",
         frozenset(
             {
                 "rls/binding/clause.py",  # writes the tenant into BEGIN
+                "rls/probe.py",  # tries, at start-up, what a wrong binding would see
             }
         ),
-        _texts(r"\bset_config\s*\(|\bSET\s+LOCAL\s+(?!lock_timeout\b)"),
+        _texts(
+            r"\bset_config\s*\(|\bSET\s+LOCAL\s+(?!lock_timeout|statement_timeout|row_security)"
+        ),
     ),
     Home(
         "a comparison in constant time",

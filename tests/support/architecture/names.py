@@ -31,13 +31,21 @@ def _export_problems(module: Module) -> Iterator[str]:
             yield f"{module.file}: no __all__, but defines {', '.join(sorted(defined))}"
         return
     there = defined | constants | imported
+    registered = {n.name for n in module.tree.body if _is_registered(n)}
     lazy = any(isinstance(n, ast.FunctionDef) and n.name == "__getattr__" for n in module.tree.body)
-    expected = defined | (imported if module.is_package else set())
+    expected = (defined - registered) | (imported if module.is_package else set())
     if len(listed) != len(set(listed)):
         yield f"{module.file}: __all__ names something twice"
     if not lazy:
         yield from (f"{module.file}: __all__ names {n}, not there" for n in set(listed) - there)
     yield from (f"{module.file}: {n} is missing in __all__" for n in expected - set(listed))
+
+
+def _is_registered(node: ast.stmt) -> bool:
+    """Tell whether a decorator such as ``@app.command()`` hands the function to something else."""
+    return isinstance(node, Function) and any(
+        isinstance(d, ast.Call) and isinstance(d.func, ast.Attribute) for d in node.decorator_list
+    )
 
 
 def _listed(tree: ast.Module) -> list[str] | None:
