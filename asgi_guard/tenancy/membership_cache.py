@@ -84,8 +84,8 @@ class CachedMemberships:
         try:
             # Shielded: the first of several callers may hang up, and the others still wait.
             return await asyncio.shield(flight)
-        except UnavailableError:
-            raise
+        except UnavailableError as failure:  # an error of its own for each waiting request
+            raise UnavailableError(failure.reason) from (failure.__cause__ or failure)
         except Exception as failure:
             raise UnavailableError("memberships_unreachable") from failure
 
