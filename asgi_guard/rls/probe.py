@@ -33,7 +33,8 @@ from asgi_guard.tenancy.tenant_id import TenantIdShape
 __all__ = ["ProbeTenants", "probe"]
 
 _TIMEOUT: Final = "5s"
-_QUERY_CANCELED: Final = "57014"
+_LOCK_TIMEOUT: Final = "1s"
+_NO_ANSWER: Final = frozenset({"57014", "55P03"})  # query_canceled, lock_not_available
 # What an insert meets only after the policy's check has let it through: a constraint.
 _PAST_THE_POLICY: Final = frozenset({"23502", "23503", "23505", "23P01"})
 _CHECK_VIOLATION: Final = "23514"
@@ -80,17 +81,17 @@ def probe(
     """Try every guarded table that the connected role can use."""
     scope = AuditScope(snapshot, inventory)
     used = [relation for relation in (*scope.guarded, *scope.children()) if relation.has_column]
-    readable = [relation for relation in used if "SELECT" in relation.privileges]
-    writable = [relation for relation in used if "INSERT" in relation.privileges]
     variables = inventory.variables
     yield f"SET LOCAL statement_timeout = '{_TIMEOUT}'"
-    findings: list[Finding] = []
+    yield f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"
     yield _bind(variables, "")
-    findings += yield from _rows(readable, variables, "without a tenant")
+    findings = yield from _rows(used, variables, "without a tenant")
+    silent = {finding.object for finding in findings if finding.code == "probe_timeout"}
+    used = [relation for relation in used if str(relation.name) not in silent]
     yield _bind(variables, tenants.bound)
-    findings += yield from _rows(readable, variables, "as a tenant that has none")
-    findings += yield from _inserts(writable, variables, tenants.foreign)
-    findings += yield from _switched_off(readable, variables)
+    findings += yield from _rows(used, variables, "as a tenant that has none")
+    findings += yield from _inserts(used, variables, tenants.foreign)
+    findings += yield from _switched_off(used, variables)
     return findings
 
 
@@ -102,11 +103,17 @@ def _bind(variables: RLSVariables, tenant: str) -> str:
     return f"SELECT pg_catalog.set_config({name}, {literal(tenant)}, true)"
 
 
-def _rows(relations: list[Relation], variables: RLSVariables, when: str) -> Program[list[Finding]]:
+def _granted(relations: Iterable[Relation], privilege: str) -> list[Relation]:
+    return [relation for relation in relations if privilege in relation.privileges]
+
+
+def _rows(
+    relations: Iterable[Relation], variables: RLSVariables, when: str
+) -> Program[list[Finding]]:
     findings = []
-    for relation in relations:
+    for relation in _granted(relations, "SELECT"):
         answer = yield f"SELECT EXISTS (SELECT FROM {relation.name.sql})"  # noqa: S608 - a quoted name
-        if answer.sqlstate == _QUERY_CANCELED:
+        if answer.sqlstate in _NO_ANSWER:
             findings.append(_slow(relation, variables))
         elif answer.rows and answer.rows[0][0]:
             why = f"Tried {when}, it showed a row."
@@ -119,7 +126,7 @@ def _inserts(
 ) -> Program[list[Finding]]:
     column = identifier(variables.column)
     findings = []
-    for relation in relations:
+    for relation in _granted(relations, "INSERT"):
         answer = yield (
             f"INSERT INTO {relation.name.sql} ({column}) VALUES ({literal(foreign)})"  # noqa: S608 - quoted names
         )
@@ -137,7 +144,7 @@ def _inserts(
 def _switched_off(relations: Iterable[Relation], variables: RLSVariables) -> Program[list[Finding]]:
     yield "SET LOCAL row_security = off"
     findings = []
-    for relation in relations:
+    for relation in _granted(relations, "SELECT"):
         answer = yield f"SELECT FROM {relation.name.sql} LIMIT 1"
         if answer.sqlstate is None:
             why = "With row_security = off it answered: no policy stands between it and the app."
@@ -162,12 +169,13 @@ def _leak(code: str, relation: Relation, why: str, variables: RLSVariables) -> F
 
 
 def _slow(relation: Relation, variables: RLSVariables) -> Finding:
+    index = f"ix_{relation.name.name[:50]}_tenant"
     return Finding(
         code="probe_timeout",
         object=str(relation.name),
         severity="warning",
-        why=f"Looking for one row of a tenant that has none took more than {_TIMEOUT}: no index "
-        "leads with the tenant.",
-        remedy_sql=f"CREATE INDEX CONCURRENTLY ON {relation.name.sql} "
-        f"({identifier(variables.column)});",
+        why=f"Looking for a row where there must be none gave no answer (waited {_TIMEOUT}, "
+        f"{_LOCK_TIMEOUT} for a lock): the table is locked, or no index leads with the tenant.",
+        remedy_sql=f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {identifier(index)} "
+        f"ON {relation.name.sql} ({identifier(variables.column)});",
     )
