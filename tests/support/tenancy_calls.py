@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import quote, unquote_to_bytes
 
-from asgi_guard.protocols import ASGIApp
+from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
 from tests.support.exchange import Answer, http_scope, websocket_scope
 
-__all__ = ["Socket", "get", "run_lifespan"]
+__all__ = ["Socket", "echo_path", "get", "run_lifespan", "sent"]
 
 Headers = dict[str, str] | Iterable[tuple[str, str]]
 
@@ -102,3 +103,18 @@ async def run_lifespan(app: ASGIApp) -> list[str]:
 
     await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
     return answers
+
+
+def sent(raw: str, *, root: str = "", keep_raw: bool = True) -> dict[str, Any]:
+    """Build the scope of a request line, the way servers do: decoded once."""
+    path = unquote_to_bytes(raw.partition("?")[0]).decode("utf-8", "replace")
+    scope: dict[str, Any] = {"type": "http", "path": root + path, "root_path": root, "headers": []}
+    if keep_raw:
+        scope["raw_path"] = (root + raw).encode()
+    return scope
+
+
+async def echo_path(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer 200 with the path."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": quote(scope["path"]).encode()})
