@@ -69,7 +69,6 @@ async def talk(app: ASGIApp) -> list[Any]:
     """Open a WebSocket, hang up, and return all that came back, an error raised last."""
     incoming = [
         {"type": "websocket.connect"},
-        *said,
         {"type": "websocket.disconnect", "code": 1000},
     ]
     heard: list[Any] = []
