@@ -85,6 +85,7 @@ class ReadyGate:
     def __init__(self, app: ASGIApp, *, readiness: Readiness) -> None:
         self.app = app
         self._readiness = readiness
+        self._told: NotReadyError | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, once the checks have passed."""
@@ -92,6 +93,9 @@ class ReadyGate:
             try:
                 await self._readiness.ensure()
             except NotReadyError as refusal:
+                if refusal is not self._told:
+                    self._told = refusal
+                    _log.error("%s", refusal)
                 await send_problem(scope, receive, send, refusal)
                 return
         await self.app(scope, receive, send)
