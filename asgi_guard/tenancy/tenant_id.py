@@ -15,6 +15,8 @@ from asgi_guard.errors import TenantInvalidError
 
 __all__ = ["INTEGER", "SLUG", "UUID", "TenantIdShape"]
 
+_LONGEST: Final = 128
+
 
 @dataclass(frozen=True, slots=True)
 class TenantIdShape:
@@ -22,7 +24,8 @@ class TenantIdShape:
 
     Args:
         name: For messages, e.g. ``"uuid"``.
-        pattern: Regular expression over the whole id; ASCII, bounded in length.
+        pattern: Regular expression over the whole id. Whatever it allows, an id is printable
+            ASCII of at most 128 characters.
         sql_type: The PostgreSQL type a bound id is cast to in policies.
     """
 
@@ -36,7 +39,10 @@ class TenantIdShape:
         Raises:
             TenantInvalidError: *text* has another shape; the text itself is not repeated.
         """
-        if not self.pattern.fullmatch(text):
+        # What a pattern of your own forgets: letters beyond ASCII, control characters, length.
+        if type(text) is not str or len(text) > _LONGEST or not text.isascii():
+            raise TenantInvalidError(f"tenant_not_{self.name}")
+        if not text.isprintable() or not self.pattern.fullmatch(text):
             raise TenantInvalidError(f"tenant_not_{self.name}")
         return text
 

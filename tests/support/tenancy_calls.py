@@ -17,7 +17,13 @@ Headers = dict[str, str] | Iterable[tuple[str, str]]
 
 
 async def get(
-    app: ASGIApp, path: str = "/", headers: Headers = (), *, query: str = "", **changes: Any
+    app: ASGIApp,
+    path: str = "/",
+    headers: Headers = (),
+    *,
+    host: str = "app.example",
+    query: str = "",
+    **changes: Any,
 ) -> Answer:
     """Send one GET and return the answer, once the app has finished altogether.
 
@@ -25,6 +31,7 @@ async def get(
         app: The app.
         path: As decoded by a server.
         headers: Names and values.
+        host: The Host header.
         query: Without the question mark.
         **changes: Further keys of the scope.
     """
@@ -42,7 +49,11 @@ async def get(
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             finished.set()
 
-    scope = {**http_scope("GET", path, headers), "query_string": query.encode(), **changes}
+    scope = {
+        **http_scope("GET", path, headers, host=host),
+        "query_string": query.encode(),
+        **changes,
+    }
     await app(scope, receive, send)
     return answer
 
