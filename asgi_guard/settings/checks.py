@@ -124,9 +124,13 @@ def _databases(settings: GuardSettings) -> None:
     from asgi_guard.rls import is_guarded  # noqa: PLC0415 - loads SQLAlchemy, only where it is used
 
     for number, database in enumerate(settings.databases):
-        if not is_guarded(database):
+        try:
+            guarded = is_guarded(database)
+        except ConfigError:  # no database handle at all, e.g. its URL
+            guarded = False
+        if not guarded:
             raise ConfigError(
                 f"databases[{number}]",
-                f"a {type(database).__name__} is not guarded: it would run without a tenant",
+                f"{type(database).__name__} is not guarded: it would run without a tenant",
                 "Pass guarded_engine(url), or a pool made by create_guarded_pool(dsn).",
             )

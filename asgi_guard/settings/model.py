@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.proxies import TrustedProxies
@@ -15,6 +15,7 @@ from asgi_guard.protocols import Authenticator, Clock, EventSink
 from asgi_guard.security_headers import SecurityHeaders
 from asgi_guard.security_headers.middleware import TenantPolicies as TenantHeaders
 from asgi_guard.settings.checks import check, header_set, listed
+from asgi_guard.settings.env import read_environment
 from asgi_guard.tenancy.membership import Memberships
 from asgi_guard.tenancy.resolvers.custom import ResolverLike
 from asgi_guard.tenancy.tenant_id import UUID, TenantIdShape
@@ -100,6 +101,18 @@ class GuardSettings:
             object.__setattr__(self, name, listed(name, getattr(self, name)))
         object.__setattr__(self, "security_headers", header_set(self.security_headers))
         check(self)
+
+    @classmethod
+    def from_env(cls, **given: Any) -> Self:
+        """Build settings from ``ASGI_GUARD_`` variables (`asgi_guard.settings.env`) and *given*.
+
+        Args:
+            **given: Arguments as for the class; they win over the environment.
+
+        Raises:
+            ConfigError: A value is wrong; one of the environment's is named by its variable.
+        """
+        return cls(**(read_environment() | given))
 
     @property
     def friends(self) -> OriginGate | None:

@@ -288,7 +288,7 @@ async def test_a_database_that_nobody_guards_is_refused_before_the_app_starts() 
     """It would be used without a tenant, and the check could not say so."""
     engine = create_async_engine("postgresql+asyncpg://app@localhost/none")
 
-    with pytest.raises(ConfigError, match=r"databases\[0\]: a AsyncEngine is not guarded"):
+    with pytest.raises(ConfigError, match=r"databases\[0\]: AsyncEngine is not guarded"):
         guard_settings(databases=[engine])
 
 
