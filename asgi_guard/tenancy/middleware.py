@@ -86,6 +86,8 @@ class TenantContextMiddleware:
         _check_memberships(memberships, known)
         if not_found_status not in _REFUSALS:
             raise ConfigError("not_found_status", f"is {not_found_status!r}", "Pass 404 or 403.")
+        if not isinstance(tenant_shape, TenantIdShape):
+            raise ConfigError("tenant_shape", f"is {tenant_shape!r}", "Pass UUID, SLUG or INTEGER.")
         self._rewriter = known if isinstance(known, ScopeRewriter) else None
         self._public = PublicPaths(public_paths)
         self._trusted_id = _field_name("request_id_header", request_id_header)
@@ -209,6 +211,8 @@ def _naming(operation: str | Callable[[Scope], str] | None) -> Callable[[Scope],
         return _kind_of
     if isinstance(operation, str):
         return lambda _scope: operation
+    if not callable(operation):
+        raise ConfigError("operation", f"is {operation!r}", "Pass a name, or scope -> name.")
     return operation
 
 

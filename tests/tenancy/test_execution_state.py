@@ -6,27 +6,16 @@ import asyncio
 import copy
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from asgi_guard.errors import ConfigError, ContextContaminationError, ContextMissingError
-from asgi_guard.observability import subscribe
 from asgi_guard.tenancy import ExecutionState, use_context
 from asgi_guard.tenancy.context import UserExecutionContext
 from tests.support.exchange import Events
 from tests.support.tenancy_world import ACME, GLOBEX, MovedClock, context
-
-
-@pytest.fixture
-def events() -> Iterator[Events]:
-    """Collect the test's security events."""
-    sink = Events()
-    unsubscribe = subscribe(sink)
-    yield sink
-    unsubscribe()
-
 
 TOUCHES: dict[str, Callable[[Any], object]] = {
     "read": lambda state: state["goal"],
