@@ -21,6 +21,7 @@ from asgi_guard.observability import subscribe
 from asgi_guard.protocols import ASGIApp
 from tests.support.availability import unavailable
 from tests.support.exchange import Events
+from tests.support.tls import Certificate, make_certificate
 
 FLAGS = [
     "--disable-gpu",
@@ -31,6 +32,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--short-reporting-delay",  # else CSP reports wait a minute for company
+    "--disable-features=SpareRendererForSitePerProcess,Translate,OptimizationHints",
     "--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP *.example 127.0.0.1",
 ]
 
@@ -38,14 +40,15 @@ FLAGS = [
 class Sites:
     """A server that gives each host name its own app: each is an origin of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls_port: int) -> None:
         self.port = port
+        self.tls_port = tls_port
         self._apps: dict[str, ASGIApp] = {}
 
-    def add(self, host: str, app: ASGIApp) -> str:
+    def add(self, host: str, app: ASGIApp, *, scheme: str = "http") -> str:
         """Serve *app* as *host* until the test ends, and return its origin."""
         self._apps[host] = app
-        return f"http://{host}:{self.port}"
+        return f"{scheme}://{host}:{self.tls_port if scheme == 'https' else self.port}"
 
     def clear(self) -> None:
         self._apps.clear()
@@ -70,26 +73,45 @@ class _Server(uvicorn.Server):
         yield
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Give the certificate that the session's browser accepts."""
+    return make_certificate(tmp_path_factory.mktemp("tls"), "*.localhost", "*.example")
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def web_server() -> AsyncIterator[Sites]:
-    """Give the session's server, on a free loopback port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        sites = Sites(listener.getsockname()[1])
-        server = _Server(
-            uvicorn.Config(
-                sites,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                ws="websockets-sansio",
-                timeout_graceful_shutdown=2,
-            )
-        )
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+async def web_server(certificate: Certificate) -> AsyncIterator[Sites]:
+    """Give the session's server, on two free loopback ports: plain, and with TLS."""
+    tls = {"ssl_certfile": certificate.cert, "ssl_keyfile": certificate.key}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as plain,
+        socket.create_server(("127.0.0.1", 0)) as secure,
+    ):
+        sites = Sites(plain.getsockname()[1], secure.getsockname()[1])
+        servers = [_server(sites), _server(sites, **tls)]
+        serving = [
+            asyncio.create_task(server.serve(sockets=[listener]))
+            for server, listener in zip(servers, (plain, secure), strict=True)
+        ]
         yield sites
-        server.should_exit = True
-        await serving
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
+
+
+def _server(app: ASGIApp, **tls: Any) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=2,
+            **tls,
+        )
+    )
 
 
 @pytest.fixture
@@ -101,7 +123,9 @@ def sites(web_server: Sites) -> Iterator[Sites]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+async def browser(
+    chromium: str, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Any]:
     """Give the session's browser, which sends cookies across sites as most visitors' do.
 
     Contexts are private windows, where Chromium would hold back third-party cookies and with
@@ -116,7 +140,9 @@ async def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> As
         (profile / "Default").mkdir()
         (profile / "Default" / "Preferences").write_text('{"profile": {"cookie_controls_mode": 0}}')
         first = await driver.chromium.launch_persistent_context(
-            profile, executable_path=chromium, args=FLAGS
+            profile,
+            executable_path=chromium,
+            args=[*FLAGS, f"--ignore-certificate-errors-spki-list={certificate.spki}"],
         )
         yield first.browser
         await first.close()

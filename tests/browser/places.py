@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-__all__ = ["SESSION", "Bank", "page_of"]
+from asgi_guard.protocols import ASGIApp
+
+__all__ = ["SESSION", "Bank", "page_of", "without_vary"]
 
 SESSION = "session=alice; Path=/; SameSite=None; Secure; HttpOnly"
 """The cookie that makes a visitor worth forging: the browser sends it along across sites."""
@@ -78,3 +82,16 @@ class Bank:
         await socket.accept()
         await socket.send_text(f"hello {socket.cookies.get('session', 'nobody')}")
         await socket.close()
+
+
+def without_vary(app: ASGIApp) -> ASGIApp:
+    """Break *app* on purpose: the control for what Vary is there to stop."""
+
+    async def stripped(scope: Any, receive: Any, send: Any) -> None:
+        async def careless(message: Any) -> None:
+            kept = [pair for pair in message.get("headers", ()) if pair[0] != b"vary"]
+            await send({**message, "headers": kept} if "headers" in message else message)
+
+        await app(scope, receive, careless)
+
+    return stripped

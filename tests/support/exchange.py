@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,13 +41,15 @@ class Answer:
 
 
 class Events:
-    """An event sink that remembers."""
+    """An event sink that remembers, and wakes who waits for the first event."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
+        self.arrived = asyncio.Event()
 
     def emit(self, event: Any) -> None:
         self.seen.append(event)
+        self.arrived.set()
 
     @property
     def reasons(self) -> list[str]:
