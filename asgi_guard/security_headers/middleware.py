@@ -12,6 +12,7 @@ from asgi_guard.errors import ConfigError, GuardError
 from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
 from asgi_guard.security_headers.nonce import SCOPE_KEY, NonceSlot
 from asgi_guard.security_headers.policy import SecurityHeaders
+from asgi_guard.security_headers.rendering import HTTP, HTTPS, PRODUCTION
 from asgi_guard.tenancy.current import current_context
 from asgi_guard.tenancy.reporting import report
 
@@ -54,8 +55,8 @@ class SecurityHeadersMiddleware:
     """
 
     __slots__ = (
+        "_https_kind",
         "_policy",
-        "_production",
         "_proxies",
         "_routes",
         "_tenants",
@@ -78,18 +79,20 @@ class SecurityHeadersMiddleware:
             raise ConfigError(
                 "security_headers.environment", f"{environment!r} is no name", "Write 'production'."
             )
-        self._production = environment == "production"
-        self._proxies = (
+        self._https_kind = PRODUCTION if environment == "production" else HTTPS
+        proxies = (
             trusted_proxies
             if isinstance(trusted_proxies, TrustedProxies)
             else TrustedProxies(trusted_proxies)
         )
+        self._proxies = proxies or None
         by_path: dict[str, SecurityHeaders | None] = {
             path: _checked(f"routes[{path!r}]", each) for path, each in (routes or {}).items()
         }
-        self._routes = PathRules(
+        routes_by_path = PathRules(
             by_path, default=None, ambiguous=None, setting="security_headers.routes"
         )
+        self._routes = routes_by_path or None
         self._tenants = _look_up(tenants)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,19 +101,16 @@ class SecurityHeadersMiddleware:
             await self.app(scope, receive, send)
             return
         # Read now: layers inside may rewrite the scheme, the client and the path.
-        https = self._proxies.is_https(scope)
-        routed = self._routes.of(scope)
+        https = self._proxies.is_https(scope) if self._proxies else scope.get("scheme") == "https"
+        routed = self._routes.of(scope) if self._routes else None
+        kind = self._https_kind if https else HTTP
         slot = scope[SCOPE_KEY] = NonceSlot()
 
         def dressed_send(message: MutableMapping[str, Any]) -> Awaitable[None]:
             if message["type"] != "http.response.start":
                 return send(message)
             slot.started = True
-            rendered = self._policy_of(scope, routed).rendered
-            if https:
-                variant = rendered.production if self._production else rendered.https
-            else:
-                variant = rendered.http
+            variant = self._policy_of(scope, routed).rendered[kind]
             headers = variant.dress(
                 message.get("headers", ()),
                 scope=scope,

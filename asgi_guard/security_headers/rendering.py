@@ -40,7 +40,11 @@ from asgi_guard.security_headers.variant import LISTS, Line, Rule, Variant
 if TYPE_CHECKING:
     from asgi_guard.security_headers.policy import SecurityHeaders
 
-__all__ = ["Rendered", "Rule", "render"]
+__all__ = ["HTTP", "HTTPS", "PRODUCTION", "Rendered", "Rule", "render"]
+
+HTTP: Final = 0
+HTTPS: Final = 1
+PRODUCTION: Final = 2
 
 _TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -67,7 +71,7 @@ _BUILDERS: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
 
 
 class Rendered(NamedTuple):
-    """The variants of one policy: over HTTP, over https, over https in production."""
+    """The variants of one policy, in the order of `HTTP`, `HTTPS` and `PRODUCTION`."""
 
     http: Variant
     https: Variant

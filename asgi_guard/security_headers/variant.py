@@ -70,7 +70,8 @@ class Variant:
         self._around_nonce = around_nonce
         self._bare = (*fixed, *without_nonce)
         self._cache_control = None if cache_control is None else (_CACHE_CONTROL, cache_control)
-        self._no_store = no_store
+        # What is no-store for everybody needs no look at who is asking.
+        self._no_store = no_store and self._cache_control != NO_STORE
         self._removed = remove
         self._rules = dict(rules)
         self._cache_rule = self._rules.get(_CACHE_CONTROL, "keep")
@@ -88,34 +89,33 @@ class Variant:
             nonce: The response's nonce, None if the page never asked.
         """
         kept: HeaderList = []
-        met: dict[bytes, list[bytes]] = {}
+        met: dict[bytes, list[bytes]] | None = None
         sets_cookie = False
         managed = self._managed
         for name, value in own:
             lower = name.lower()
             if lower in managed:
+                if met is None:
+                    met = {}
                 met.setdefault(lower, []).append(value)
             else:
                 if lower == b"set-cookie":
                     sets_cookie = True
                 kept.append((lower, value))
-        lines = self._lines(status, nonce)
-        if _CACHE_CONTROL not in met or self._cache_rule != "keep":
-            personal = self._no_store and (
-                sets_cookie or nonce is not None or is_authenticated(scope)
-            )
-            cache = NO_STORE if personal else self._cache_control
+        lines = self._lines(status, nonce) if self._around_nonce else self._bare
+        if met is None or _CACHE_CONTROL not in met or self._cache_rule != "keep":
+            cache = self._cache_control
+            if self._no_store and (sets_cookie or nonce is not None or is_authenticated(scope)):
+                cache = NO_STORE
             if cache is not None:
                 lines = (*lines, cache)
-        if met:
-            self._settle(kept, met, lines)
-        else:
+        if met is None:
             kept.extend(lines)
+        else:
+            self._settle(kept, met, lines)
         return kept
 
     def _lines(self, status: int, nonce: str | None) -> tuple[Line, ...]:
-        if not self._around_nonce:
-            return self._bare
         if status == _NOT_MODIFIED:
             # The browser takes this answer's headers for its stored page (RFC 9111 section 3.2);
             # another nonce, or none, would switch off every script that page has.
