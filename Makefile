@@ -8,9 +8,9 @@ PYTHON_IN_VENV := .venv/bin/python
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
-demo: ## Show it all on a real PostgreSQL, http://127.0.0.1:8000 (ONCE=1: tour and leave)
+demo: ## Show it all on a real PostgreSQL, http://127.0.0.1:8000 (ONCE=1: tour and leave; PORT=8001)
 	@scripts/bootstrap.sh demo
-	@$(PYTHON_IN_VENV) -m asgi_guard.cli demo $(if $(ONCE),--once)
+	@$(PYTHON_IN_VENV) -m asgi_guard.cli demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: ## Run the linters and every test, with coverage (ARGS: further words for pytest)
 	@scripts/bootstrap.sh dev
