@@ -69,8 +69,10 @@ class AuthenticationMiddleware:
             return
         # Always set: a mounted app with authenticators of its own must not inherit the principal
         # of the ones outside.
-        user, auth = starlette_view(principal)
-        await self.app({**scope, SCOPE_KEY: principal, "user": user, "auth": auth}, receive, send)
+        scope[SCOPE_KEY] = principal
+        # In place: layers outside read what the router inside writes into the scope (``endpoint``).
+        scope["user"], scope["auth"] = starlette_view(principal)
+        await self.app(scope, receive, send)
 
     async def _identify(self, scope: Scope) -> Principal | None:
         try:
