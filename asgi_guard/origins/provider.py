@@ -16,7 +16,14 @@ from asgi_guard.origins.lookups import LookupLimits, Lookups
 from asgi_guard.origins.policy import Environment, OriginPolicy
 from asgi_guard.protocols import Scope
 
-__all__ = ["OriginProvider", "TenantOf", "TenantPolicies"]
+__all__ = [
+    "EachOrigin",
+    "EachTenant",
+    "OriginProvider",
+    "OriginSource",
+    "TenantOf",
+    "TenantPolicies",
+]
 
 TenantOf = Callable[[Scope], str | None]
 """Names the tenant that a connection addresses, by host or path; None when it names none.

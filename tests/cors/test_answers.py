@@ -426,6 +426,7 @@ async def test_the_provider_is_asked_before_the_app_runs() -> None:
         await app({**scope, "headers": headers}, receive, send)
 
     with recorded_events():
+        assert (await preflight(as_acme, "https://first.example")).status == 403
         for _ in range(2):  # asked, then kept
             assert (await ask(as_acme, origin="https://shop.example")).grants == {
                 allow("https://shop.example"),
@@ -434,7 +435,10 @@ async def test_the_provider_is_asked_before_the_app_runs() -> None:
             assert (await preflight(as_acme, "https://shop.example")).status == 204
             assert (await ask(app, origin="https://shop.example")).grants == set()
             assert (await preflight(app, "https://shop.example")).status == 403
-    assert answers.asked == {("acme", "https://shop.example"): 1}
+    assert answers.asked == {
+        ("acme", "https://first.example"): 1,
+        ("acme", "https://shop.example"): 1,
+    }
 
 
 async def test_a_dynamic_policy_with_credentials_stays_safe_through_reloads() -> None:

@@ -107,18 +107,38 @@ FIELDS = st.lists(
 )
 
 
+OWN = st.lists(
+    st.sampled_from(
+        [
+            (b"vary", b"Accept"),
+            (b"access-control-allow-origin", b"https://b.example"),
+            (b"access-control-allow-origin", b"*"),
+            (b"access-control-allow-credentials", b"false"),
+            (b"access-control-expose-headers", b"x-mine"),
+            (b"x-own", b"1"),
+        ]
+    ),
+    max_size=4,
+    unique=True,
+)
+
+
 @settings(max_examples=300, deadline=None)
-@given(SETTINGS, st.sampled_from(["GET", "OPTIONS", "POST"]), st.none() | ORIGINS, FIELDS)
+@given(SETTINGS, st.sampled_from(["GET", "OPTIONS", "POST"]), st.none() | ORIGINS, FIELDS, OWN)
 async def test_every_answer_is_starlettes_answer(
-    options: dict[str, Any], method: str, origin: str | None, fields: list[tuple[str, str]]
+    options: dict[str, Any],
+    method: str,
+    origin: str | None,
+    fields: list[tuple[str, str]],
+    own: list[tuple[bytes, bytes]],
 ) -> None:
-    """Field for field, over settings and requests that nobody wrote down."""
-    app = saying((b"content-type", b"text/plain"), (b"vary", b"Accept"), (b"x-own", b"1"))
+    """Field for field, over settings, requests and apps that nobody wrote down."""
+    app = saying(*own)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnsafeCORSWarning)
         ours = await ask(CORSMiddleware(app, **options), method, origin=origin, fields=fields)
     # Starlette changes the app's own message, so it gets an app of its own each time.
-    app = saying((b"content-type", b"text/plain"), (b"vary", b"Accept"), (b"x-own", b"1"))
+    app = saying(*own)
     theirs = await ask(
         StarletteCORSMiddleware(app, **options), method, origin=origin, fields=fields
     )

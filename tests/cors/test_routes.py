@@ -9,7 +9,7 @@ from urllib.parse import unquote, unquote_plus
 
 import pytest
 from fastapi import APIRouter, FastAPI
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
@@ -118,6 +118,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=8).map("".join))
 async def test_no_spelling_under_admin_is_ever_public(tail: str) -> None:
     """The attacker writes the target; the strict rule lies inside the loose one."""

@@ -306,6 +306,25 @@ async def test_a_tenant_cannot_open_itself_to_everybody(tenants_list: Any) -> No
     assert await verdict(policy, "acme") == "unsafe_policy"
 
 
+@pytest.mark.parametrize("kind", ["provider", "tenant_policies"])
+async def test_a_connection_that_names_no_tenant_is_not_asked_about(kind: str) -> None:
+    """Whichever door is used, nobody's list lets nobody in."""
+    asked: Any = Answers() if kind == "provider" else Policies({})
+    policy = DynamicOriginPolicy(**{kind: asked}, tenant_of=tenant_of)
+    nowhere = {"headers": [(b"host", b"203.0.113.7")]}
+    source = policy._state.source
+    assert source is not None
+
+    for decision in (
+        source.peek(SHOP.encode(), nowhere),
+        await source.ask(SHOP.encode(), nowhere),
+        await policy.decide(SHOP.encode(), nowhere),
+    ):
+        assert decision is not None
+        assert decision.reason == "tenant_unknown"
+    assert not asked.asked
+
+
 async def test_a_tenants_malformed_origin_closes_that_tenant_and_no_other() -> None:
     """Parsing happens in the provider; its ConfigError fails closed."""
 

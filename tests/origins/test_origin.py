@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asgi_guard.errors import ConfigError
@@ -136,6 +136,7 @@ WRITTEN = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(WRITTEN)
 def test_reading_what_was_serialized_changes_nothing(written: str) -> None:
     """One origin has one spelling (RFC 6454 section 6.2), or two gates could disagree."""
@@ -145,6 +146,7 @@ def test_reading_what_was_serialized_changes_nothing(written: str) -> None:
     assert once.serialize() == once.serialize().lower()
 
 
+@settings(deadline=None)
 @given(WRITTEN, WRITTEN)
 def test_a_policy_lets_in_exactly_the_origin_it_lists(listed: str, other: str) -> None:
     """Neither a prefix, nor a suffix, nor another port or scheme of a friend is a friend."""
@@ -155,6 +157,7 @@ def test_a_policy_lets_in_exactly_the_origin_it_lists(listed: str, other: str) -
     assert policy.allows(stranger.serialize()) == (stranger == friend)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.builds("https://{}".format, st.text(max_size=60)))
 def test_any_text_is_read_or_refused_and_nothing_else(written: str) -> None:
     """Origins come out of settings pages too; a strange one must not raise something unforeseen."""

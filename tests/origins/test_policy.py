@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asgi_guard.errors import ConfigError
@@ -81,6 +81,7 @@ def test_friends_are_let_in(origin: str) -> None:
     assert APP.allows(origin)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=80) | st.builds(lambda tail: b"https://app.example.com" + tail, st.binary())
 )
