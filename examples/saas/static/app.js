@@ -37,18 +37,21 @@ async function showPeople() {
 
 async function signIn(user) {
   await call("POST", "/api/sign-in", { body: { user } });
+  localStorage.setItem("signed-in", "yes");
   await start();
 }
 
 async function signOut() {
   await call("POST", "/api/sign-out", { body: {} });
   socket?.close();
-  me = null;
+  localStorage.removeItem("signed-in");
   await start();
 }
 
 async function start() {
-  const { status, data } = await call("GET", "/api/me");
+  // The session's cookie is out of reach for scripts; this only saves a request that would fail.
+  const hoped = localStorage.getItem("signed-in") !== null;
+  const { status, data } = hoped ? await call("GET", "/api/me") : { status: 401 };
   me = status === 200 ? data : null;
   $("welcome").hidden = Boolean(me);
   $("workplace").hidden = !me;
