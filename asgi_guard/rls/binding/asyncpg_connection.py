@@ -13,7 +13,7 @@ from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.statement_text import StatementCheck
 from asgi_guard.rls.variables import RLSVariables
 
-__all__ = ["GuardedConnection", "connection_class", "guard_of", "mark_in_use"]
+__all__ = ["GuardedConnection", "connection_class", "guard_of"]
 
 
 class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
@@ -66,7 +66,13 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
     def _set_proxy(self, proxy: Any) -> None:
         # asyncpg's pool calls this when it hands the connection out, and again when it is back.
         super()._set_proxy(proxy)
-        mark_in_use(self, in_use=proxy is not None)
+        guard = guard_of(self)
+        if guard is None:
+            return
+        if proxy is None:
+            guard.take_back()
+        else:
+            guard.hand_out(None)
 
 
 def connection_class(
@@ -92,11 +98,3 @@ def guard_of(connection: Any) -> BoundProtocol | None:
     """Give the guard of an open guarded connection or of a pool's proxy to one, else None."""
     guard = getattr(connection, "_protocol", None)
     return guard if isinstance(guard, BoundProtocol) else None
-
-
-def mark_in_use(connection: GuardedConnection, *, in_use: bool) -> None:
-    """Say that a pool hands *connection* out, or has it back."""
-    guard = guard_of(connection)
-    if guard is not None:
-        guard.in_use = in_use
-        guard.expected = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from asyncpg.exceptions import InterfaceError
 
@@ -21,6 +21,8 @@ from asgi_guard.rls.violations import mismatch
 from asgi_guard.tenancy.context import UserExecutionContext
 
 __all__ = ["BoundProtocol"]
+
+Sending: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 class BoundProtocol:
@@ -40,14 +42,19 @@ class BoundProtocol:
     __slots__ = (
         "_alone",
         "_armed",
+        "_bind_execute",
+        "_get_timeout",
         "_named_by_argument",
+        "_prepare",
         "_protocol",
+        "_query",
         "_terminate",
         "check",
         "clauses",
         "close_portal",
         "close_statement",
         "expected",
+        "get_record_class",
         "get_settings",
         "in_use",
         "is_connected",
@@ -69,7 +76,7 @@ class BoundProtocol:
         self.check = check
         self.in_use = False
         self.owner: UserExecutionContext | None = None
-        self.expected: UserExecutionContext | None = None
+        self.expected: str | None = None
         self._armed: str | None = None
         self._alone = False
         self._named_by_argument: set[str] = set()
@@ -77,12 +84,34 @@ class BoundProtocol:
         self.is_connected = protocol.is_connected
         self.is_in_transaction = protocol.is_in_transaction
         self.get_settings = protocol.get_settings
+        self.get_record_class = protocol.get_record_class
+        self._get_timeout = protocol._get_timeout  # noqa: SLF001 - asyncpg asks for it by this name
+        self._prepare: Sending = protocol.prepare
+        self._query: Sending = protocol.query
+        self._bind_execute: Sending = protocol.bind_execute
         self.close_statement = protocol.close_statement
         self.close_portal = protocol.close_portal
 
     def __getattr__(self, name: str) -> Any:
         """Hand on what is not a statement: connection state, cancellation, closing."""
         return getattr(self._protocol, name)
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant that the open transaction is bound to, or the connection was got for."""
+        if self.owner is not None and self.is_in_transaction():
+            return self.owner.tenant_id
+        return self.expected
+
+    def hand_out(self, expected: str | None) -> None:
+        """Mark the connection in use, by tenant *expected* alone if that is known already."""
+        self.in_use = True
+        self.expected = expected
+
+    def take_back(self) -> None:
+        """Mark the connection as its pool's."""
+        self.in_use = False
+        self.expected = None
 
     # Arming: the transaction says "the next query is my BEGIN", so no text is matched.
 
@@ -91,13 +120,13 @@ class BoundProtocol:
 
         Raises:
             RLSViolationError: No tenant (``RLS_NOT_ENFORCED``), or another than the one that
-                the session began its work for (``TENANT_MISMATCH``).
+                SQLAlchemy got the connection for (``TENANT_MISMATCH``).
         """
         context = require_tenant()
-        if self.expected is not None and not self.expected.same_identity(context):
+        if self.expected is not None and self.expected != context.tenant_id:
             raise mismatch(
-                "the tenant changed between the beginning of the work and its first statement",
-                reason="changed_before_begin",
+                "this connection was asked for under another tenant's context. Use one for each",
+                reason="connection_of_another",
             )
         self._armed = self.clauses.bind(context)
         self.owner = context
@@ -120,39 +149,41 @@ class BoundProtocol:
         finally:
             self.in_use = before
 
-    # Statements.
+    # Statements: plain functions that give the driver's own awaitable, as one coroutine more for
+    # each message would be a measurable part of a transaction.
 
-    async def query(self, query: str, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's signature
+    def query(self, query: str, timeout: float | None) -> Awaitable[Any]:
         """Send statement text in one simple query, bound in the same message."""
         if self._armed is not None:
             # A second semicolon is an empty statement, which the server skips.
-            bound = f"{query};{self.disarm()}"
-            return await self._protocol.query(bound, timeout)
-        if not self.in_use:
-            return await self._protocol.query(query, timeout)
-        self.check.refuse_setting(query)
-        self.check.refuse_midway_end(query)
-        if self._may_send():
-            return await self._protocol.query(query, timeout)
-        # Several statements in one message are one transaction, and a BEGIN among them takes the
-        # ones before it in (PostgreSQL manual, section 54.2.2.1).
-        self.owner = require_tenant()
-        return await self._protocol.query(self.clauses.bind(self.owner) + query, timeout)
+            query = f"{query};{self.disarm()}"
+        elif self.in_use:
+            self.check.refuse_setting(query)
+            self.check.refuse_midway_end(query)
+            if not self._may_send():
+                # Several statements in one message are one transaction, and a BEGIN among them
+                # takes the ones before it in (PostgreSQL manual, section 54.2.2.1).
+                self.owner = require_tenant()
+                query = self.clauses.bind(self.owner) + query
+        return self._query(query, timeout)
 
-    async def prepare(self, stmt_name: str, query: str, *args: Any, **options: Any) -> Any:
+    def prepare(self, stmt_name: str, query: str, *args: Any, **options: Any) -> Awaitable[Any]:
         """Parse a statement: it reads no rows, so it needs a tenant but no transaction."""
         if self.in_use:
             self.check.refuse_setting(query)
             if self.check.has_computed_name(query):
                 self._named_by_argument.add(query)
             self._may_send()
-        return await self._protocol.prepare(stmt_name, query, *args, **options)
+        return self._prepare(stmt_name, query, *args, **options)
 
     def bind_execute(self, state: Any, args: Any, *rest: Any, **options: Any) -> Awaitable[Any]:
         """Run a prepared statement."""
-        if self._named_by_argument and state.query in self._named_by_argument and self.in_use:
-            self.check.refuse_named(args)
-        return self._send(self._protocol.bind_execute, state, args, *rest, **options)
+        if self.in_use:
+            if self._named_by_argument and state.query in self._named_by_argument:
+                self.check.refuse_named(args)
+            if not self._may_send():
+                return self._send_alone(self._bind_execute, state, args, *rest, **options)
+        return self._bind_execute(state, args, *rest, **options)
 
     def bind_execute_many(
         self, state: Any, args: Any, *rest: Any, **options: Any
@@ -180,9 +211,7 @@ class BoundProtocol:
         """Run ``COPY ... FROM``."""
         return self._send(self._protocol.copy_in, *args, **options)
 
-    def _send(
-        self, method: Callable[..., Awaitable[Any]], *args: Any, **options: Any
-    ) -> Awaitable[Any]:
+    def _send(self, method: Sending, *args: Any, **options: Any) -> Awaitable[Any]:
         if not self.in_use or self._may_send():
             return method(*args, **options)
         return self._send_alone(method, *args, **options)
@@ -197,16 +226,14 @@ class BoundProtocol:
         require_tenant()
         return False
 
-    async def _send_alone(
-        self, method: Callable[..., Awaitable[Any]], *args: Any, **options: Any
-    ) -> Any:
+    async def _send_alone(self, method: Sending, *args: Any, **options: Any) -> Any:
         """Run one statement in a bound transaction of its own."""
         self.owner = require_tenant()
         self._alone = True
         try:
-            await self._protocol.query(f"BEGIN;{self.clauses.bind(self.owner)}", None)
+            await self._query(f"BEGIN;{self.clauses.bind(self.owner)}", None)
             answer = await method(*args, **options)
-            await self._protocol.query("COMMIT", None)
+            await self._query("COMMIT", None)
         except BaseException as error:
             await self._undo(error)
             raise
@@ -221,7 +248,7 @@ class BoundProtocol:
             self._terminate()
         elif self.is_connected() and self.is_in_transaction():
             try:
-                await self._protocol.query("ROLLBACK", None)
+                await self._query("ROLLBACK", None)
             except BaseException:
                 self._terminate()
                 raise

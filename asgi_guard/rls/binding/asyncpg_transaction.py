@@ -32,27 +32,26 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
             RLSViolationError: No tenant, or another one than the outer transaction's; nothing
                 was sent.
         """
-        guard: BoundProtocol | None = self._connection._protocol  # noqa: SLF001 - asyncpg has no public name for it
+        connection = self._connection
+        guard: BoundProtocol | None = connection._protocol  # noqa: SLF001 - asyncpg has no public name for it
         if guard is None or not guard.in_use:
             await super().start()
-        elif self._connection._top_xact is not None:  # noqa: SLF001 - as above
+            return
+        if connection._top_xact is not None:  # noqa: SLF001 - as above
             require_same(guard.owner)
             await super().start()
-        else:
-            guard.arm()
-            await self._begin(guard)
-
-    async def _begin(self, guard: BoundProtocol) -> None:
+            return
+        guard.arm()
         try:
             await super().start()
             if (unsent := guard.disarm()) is not None:
                 # The driver no longer sends BEGIN through its protocol's query(): one more
                 # message then, never an unbound transaction.
                 with guard.upkeep():
-                    await self._connection.execute(unsent)
+                    await connection.execute(unsent)
         except BaseException:
             if guard.disarm() is None:
-                self._connection.terminate()
+                connection.terminate()
             raise
 
     async def commit(self) -> None:
@@ -96,13 +95,15 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
             await ending  # raises: the connection is closed
             return
         outermost = self._connection._top_xact is self  # noqa: SLF001 - as above
+        before, guard.in_use = guard.in_use, False  # upkeep(), without its cost
         try:
-            with guard.upkeep():
-                await ending
+            await ending
         except BaseException as error:
             if outermost and not self._connection.is_closed() and _unknown(error, guard):
                 self._connection.terminate()
             raise
+        finally:
+            guard.in_use = before
 
 
 def _unknown(error: BaseException, guard: BoundProtocol) -> bool:

@@ -8,10 +8,15 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from asgi_guard.errors import ConfigError
+from asgi_guard.errors import ConfigError, RLSViolationError
 from asgi_guard.rls.violations import not_enforced
 
-__all__ = ["refuse_autocommit_options", "watch_options"]
+__all__ = [
+    "autocommit_refused",
+    "is_autocommit",
+    "refuse_autocommit_options",
+    "watch_options",
+]
 
 
 def refuse_autocommit_options(options: Mapping[str, Any]) -> None:
@@ -21,7 +26,7 @@ def refuse_autocommit_options(options: Mapping[str, Any]) -> None:
         ConfigError: It is there.
     """
     nested = options.get("execution_options") or {}
-    if _is_autocommit(options) or _is_autocommit(nested):
+    if any(is_autocommit(one.get("isolation_level")) for one in (options, nested)):
         raise ConfigError(
             "rls.guarded_engine",
             "isolation_level AUTOCOMMIT leaves no transaction to bind a tenant to",
@@ -36,14 +41,18 @@ def watch_options(engine: Engine) -> None:
     event.listen(engine, "set_engine_execution_options", _refuse)
 
 
-def _refuse(_target: Any, options: Mapping[str, Any]) -> None:
-    if _is_autocommit(options):
-        raise not_enforced(
-            "isolation_level AUTOCOMMIT leaves no transaction to bind a tenant to",
-            reason="autocommit",
-        )
-
-
-def _is_autocommit(options: Mapping[str, Any]) -> bool:
-    level = options.get("isolation_level")
+def is_autocommit(level: object) -> bool:
+    """Tell whether *level* is any spelling of AUTOCOMMIT."""
     return isinstance(level, str) and level.replace(" ", "").upper() == "AUTOCOMMIT"
+
+
+def autocommit_refused() -> RLSViolationError:
+    """Report and return the error for it."""
+    return not_enforced(
+        "isolation_level AUTOCOMMIT leaves no transaction to bind a tenant to", reason="autocommit"
+    )
+
+
+def _refuse(_target: Any, options: Mapping[str, Any]) -> None:
+    if is_autocommit(options.get("isolation_level")):
+        raise autocommit_refused()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from asgi_guard.errors import RejectionError
+from asgi_guard.errors import RejectionError, RLSViolationError
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.violations import not_enforced
 from asgi_guard.tenancy.context import UserExecutionContext
@@ -54,7 +54,7 @@ class Clauses:
         # Quoted, because a plain name may be a keyword: current_user is one.
         self._tenant = _quote_setting(variables.setting)
         self._user = _quote_setting(variables.user_setting)
-        self._recent = lru_cache(maxsize=_CACHED_PAIRS)(self._values)
+        self._recent = lru_cache(maxsize=_CACHED_PAIRS)(self._render)
 
     def bind(self, context: UserExecutionContext) -> str:
         """Give the statements that bind *context* to the transaction they are sent in.
@@ -62,8 +62,13 @@ class Clauses:
         Raises:
             RLSViolationError: An id cannot be carried (``RLS_NOT_ENFORCED``).
         """
-        tenant, user = self._quoted(context)
-        return f"SET LOCAL {self._tenant} = {tenant};SET LOCAL {self._user} = {user};"
+        user_id = context.user_id
+        try:
+            if len(user_id) <= _CACHED_LENGTH:
+                return self._recent(context.tenant_id, user_id)
+            return self._render(context.tenant_id, user_id)
+        except (RejectionError, ValueError):
+            raise _not_bindable() from None
 
     def bind_call(self, context: UserExecutionContext) -> str:
         """Give the same as one ``SELECT``, for drivers that send one statement at a time.
@@ -71,7 +76,10 @@ class Clauses:
         Raises:
             RLSViolationError: An id cannot be carried (``RLS_NOT_ENFORCED``).
         """
-        tenant, user = self._quoted(context)
+        try:
+            tenant, user = self._values(context.tenant_id, context.user_id)
+        except (RejectionError, ValueError):
+            raise _not_bindable() from None
         names = self.variables
         return (
             f"SELECT pg_catalog.set_config('{names.setting}', {tenant}, true), "
@@ -86,20 +94,20 @@ class Clauses:
         """Give the query for the bound value; NULL or empty when there is none."""
         return f"SELECT pg_catalog.current_setting('{self.variables.setting}', true)"
 
-    def _quoted(self, context: UserExecutionContext) -> tuple[str, str]:
-        tenant_id, user_id = context.tenant_id, context.user_id
-        short = len(tenant_id) + len(user_id) <= _CACHED_LENGTH
-        try:
-            return (self._recent if short else self._values)(tenant_id, user_id)
-        except (RejectionError, ValueError):
-            raise not_enforced(
-                "the context's tenant or user id cannot be bound: the tenant id has another "
-                "shape than RLSVariables.tenant_id, or the user id is not storable text",
-                reason="id_not_bindable",
-            ) from None
+    def _render(self, tenant_id: str, user_id: str) -> str:
+        tenant, user = self._values(tenant_id, user_id)
+        return f"SET LOCAL {self._tenant} = {tenant};SET LOCAL {self._user} = {user};"
 
     def _values(self, tenant_id: str, user_id: str) -> tuple[str, str]:
         return quote_literal(self.variables.tenant_id.parse(tenant_id)), quote_literal(user_id)
+
+
+def _not_bindable() -> RLSViolationError:
+    return not_enforced(
+        "the context's tenant or user id cannot be bound: the tenant id has another shape than "
+        "RLSVariables.tenant_id, or the user id is not storable text",
+        reason="id_not_bindable",
+    )
 
 
 def _quote_setting(name: str) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from asgi_guard.errors import UnavailableError
+from asgi_guard.rls.binding.autocommit import autocommit_refused, watch_options
 from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.identity import require_same, require_tenant
 from asgi_guard.rls.binding.statement_text import StatementCheck
@@ -21,7 +22,7 @@ from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.violations import not_enforced
 from asgi_guard.tenancy.context import UserExecutionContext
 
-__all__ = ["guard_dbapi_engine", "owner_of"]
+__all__ = ["disown", "guard_dbapi_engine", "owner_of"]
 
 _OWNER: Final = "asgi_guard.owner"
 
@@ -37,6 +38,11 @@ def owner_of(connection: Connection) -> UserExecutionContext | None:
     return owner
 
 
+def disown(connection: Connection) -> None:
+    """Let the open transaction of *connection* belong to nobody: it sends nothing any more."""
+    connection.info[_OWNER] = None
+
+
 class _BindingListeners:
     """The engine events that carry the binding."""
 
@@ -46,6 +52,7 @@ class _BindingListeners:
 
     def listen(self, engine: Engine) -> None:
         """Hook onto *engine*."""
+        watch_options(engine)
         event.listen(engine, "connect", self.refuse_session_tenant)
         event.listen(engine, "checkout", _need_tenant)
         event.listen(engine, "begin", self.bind)
@@ -108,11 +115,7 @@ def _need_owner(connection: Connection) -> None:
 def _refuse_driver_autocommit(connection: Connection) -> None:
     driver = connection.connection.dbapi_connection
     if getattr(driver, "autocommit", False) is True:
-        raise not_enforced(
-            "the driver's connection is in autocommit mode, which leaves no transaction to bind "
-            "a tenant to",
-            reason="autocommit",
-        )
+        raise autocommit_refused()
 
 
 def _flat(parameters: Any) -> list[object]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from asgi_guard.errors import ConfigError
 from asgi_guard.rls.binding.asyncpg_engine import guard_asyncpg_engine
-from asgi_guard.rls.binding.autocommit import refuse_autocommit_options, watch_options
+from asgi_guard.rls.binding.autocommit import refuse_autocommit_options
 from asgi_guard.rls.binding.dbapi_engine import guard_dbapi_engine
 from asgi_guard.rls.binding.registry import (
     AnyEngine,
@@ -100,7 +100,6 @@ def guarded_engine(
         return engine
     inner = sync_engine_of(engine)
     refuse_autocommit_options(inner.get_execution_options())
-    watch_options(inner)
     watch_sessions()
     if inner.dialect.driver == "asyncpg":
         guard_asyncpg_engine(inner, names)

@@ -119,7 +119,9 @@ def _connection(handle: Connection) -> Finding:
     if found.variables is None or handle.closed or not handle.in_transaction():
         return found
     guard = guard_of(handle.connection.driver_connection)
-    owner = owner_of(handle) if guard is None else guard.expected
+    if guard is not None:
+        return Finding(found.variables, guard.tenant_id)
+    owner = owner_of(handle)
     return Finding(found.variables, None if owner is None else owner.tenant_id)
 
 
@@ -169,8 +171,7 @@ def _asyncpg(handle: Any) -> Finding:
     guard = guard_of(handle)
     if guard is None:
         return _UNGUARDED
-    bound = guard.owner if guard.is_in_transaction() else None
-    return Finding(guard.clauses.variables, None if bound is None else bound.tenant_id)
+    return Finding(guard.clauses.variables, guard.tenant_id)
 
 
 _INSPECTORS: Final[tuple[tuple[type, Callable[[Any], Finding]], ...]] = (

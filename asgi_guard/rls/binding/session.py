@@ -9,7 +9,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
-from asgi_guard.errors import ConfigError
+from asgi_guard.errors import ConfigError, RLSViolationError
+from asgi_guard.rls.binding.asyncpg_connection import guard_of
+from asgi_guard.rls.binding.dbapi_engine import disown
 from asgi_guard.rls.binding.registry import AnyEngine, mark_of
 from asgi_guard.rls.violations import mismatch, not_enforced
 from asgi_guard.tenancy.current import current_context
@@ -134,5 +136,15 @@ def watch_sessions() -> None:
 
 def _pin_on_begin(session: Session, _transaction: SessionTransaction, used: Connection) -> None:
     mark = mark_of(used)
-    if mark is not None and not mark.system:
+    if mark is None or mark.system:
+        return
+    try:
         pin(session)
+    except RLSViolationError:
+        # The session has the connection by now and would use it without asking again.
+        guard = guard_of(used.connection.driver_connection)
+        if guard is None:
+            disown(used)
+        else:
+            guard.expected = tenant_of_session(session)
+        raise
