@@ -57,7 +57,7 @@ echo "bootstrap: installing into .venv ($profile)"
 case $profile in
     demo) "$venv_python" -m pip install --quiet --editable '.[demo]' ;;
     dev) "$venv_python" -m pip install --quiet --editable '.[all]' \
-            --group test --group hosts --group lint ;;
+            --group test --group browser --group hosts --group lint ;;
     *) fail "unknown profile $profile" ;;
 esac
 stamp_of "$profile" >".venv/stamp-$profile"

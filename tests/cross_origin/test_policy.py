@@ -289,3 +289,19 @@ def test_only_credentials_that_no_browser_repeats_count_as_a_token(
     evidence = read_evidence(http_scope(headers={"authorization": authorization}))
 
     assert evidence.has_token is is_token
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "is_preflight"),
+    [
+        ("OPTIONS", {"origin": "https://a.example", "access-control-request-method": "PUT"}, True),
+        ("OPTIONS", {"origin": "https://a.example"}, False),
+        ("OPTIONS", {"access-control-request-method": "PUT"}, False),
+        ("POST", {"origin": "https://a.example", "access-control-request-method": "PUT"}, False),
+    ],
+)
+def test_only_what_cors_will_answer_counts_as_a_preflight(
+    method: str, headers: dict[str, str], *, is_preflight: bool
+) -> None:
+    """Dressing a write up as a preflight must not carry it past the check."""
+    assert read_evidence(http_scope(method, headers=headers)).is_preflight is is_preflight

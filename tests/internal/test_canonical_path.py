@@ -189,6 +189,17 @@ def test_the_longest_rule_wins_and_a_doubtful_path_gets_none(target: str, expect
     assert RULES.of(scope_for(target)) == expected
 
 
+def test_of_two_rules_with_a_star_the_longer_wins_in_any_order() -> None:
+    """A strict corner of an open area stays strict, wherever it is written."""
+    rules = {"/open/*": "weak", "/open/admin/*": "strict", "/*": "base"}
+
+    for items in (list(rules.items()), list(rules.items())[::-1]):
+        chosen = PathRules(dict(items), default="none", ambiguous="refuse", setting=SETTING)
+        assert chosen.of(scope_for("/open/admin/x")) == "strict"
+        assert chosen.of(scope_for("/open/x")) == "weak"
+        assert chosen.of(scope_for("/x")) == "base"
+
+
 def test_a_rule_over_everything_is_written_with_a_star() -> None:
     """``/`` is the landing page; only ``/*`` is the whole site."""
     everything = PathRules({"/*": 1}, default=0, ambiguous=2, setting=SETTING)
