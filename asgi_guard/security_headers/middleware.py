@@ -104,7 +104,10 @@ class SecurityHeadersMiddleware:
         https = self._proxies.is_https(scope) if self._proxies else scope.get("scheme") == "https"
         routed = self._routes.of(scope) if self._routes else None
         kind = self._https_kind if https else HTTP
-        slot = scope[SCOPE_KEY] = NonceSlot()
+        slot = scope.get(SCOPE_KEY)
+        if type(slot) is not NonceSlot or slot.started:
+            # An outer instance of this class shares its slot, so that both name one nonce.
+            slot = scope[SCOPE_KEY] = NonceSlot()
 
         def dressed_send(message: MutableMapping[str, Any]) -> Awaitable[None]:
             if message["type"] != "http.response.start":

@@ -89,6 +89,18 @@ async def test_a_mounted_app_shares_its_requests_nonce() -> None:
     assert nonce in answer.body.decode()
 
 
+async def test_two_layers_of_the_middleware_agree_on_one_nonce() -> None:
+    """One in the app and one around it must not send a nonce that the page does not carry."""
+    inner = SecurityHeadersMiddleware(
+        Route("/", page), policy=HTML.replace(content_security_policy=None)
+    )
+
+    answer = await request(SecurityHeadersMiddleware(inner, policy=HTML))
+
+    (nonce,) = nonces_of(answer)
+    assert nonce in answer.body.decode()
+
+
 async def test_both_policies_name_the_same_nonce() -> None:
     """A report-only policy that does not know the nonce reports every script."""
     policy = HTML.replace(
