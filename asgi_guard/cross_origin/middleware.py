@@ -114,7 +114,10 @@ class CrossOriginMiddleware:
 
 
 def _vary(headers: HeaderList) -> None:
-    if all(name != b"vary" for name, _ in headers):
+    for name, _ in headers:
+        if name == b"vary":
+            break
+    else:
         headers.append(_VARY_LINE)
         return
     for field in _VARY:

@@ -244,11 +244,12 @@ async def test_a_foreign_page_cannot_embed_the_bank(scene: Scene, events: Events
     assert events.reasons == ["cross_site_read"] * 3
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_foreign_page_cannot_open_a_socket_as_the_visitor(
-    scene: Scene, events: Events
+    scene: Scene, events: Events, scheme: str
 ) -> None:
     """Cross-site WebSocket hijacking: no preflight, no same-origin policy, cookies included."""
-    await scene.open()
+    await scene.open(scheme=scheme)
     page = await scene.lure()
 
     heard = [await page.evaluate(SOCKET, bank.socket) for bank in scene.banks]
