@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from typing import Any, Final
 
-from asgi_guard._internal.asgi import HeaderList, on_response_start
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
@@ -65,26 +65,21 @@ class CORSAllowlistMiddleware:
             origin, asks = _read(scope)
         except RequestInvalidError as ambiguous:
             _report(scope, b"", ambiguous.reason)
-            await send_problem(
-                scope, receive, on_response_start(send, self._policy.edit), ambiguous
-            )
+            await send_problem(scope, receive, _granting(send, self._policy, ()), ambiguous)
             return
         if asks and origin is not None and scope["method"] == "OPTIONS":
             await self._answer_preflight(scope, receive, send, origin)
             return
-        policy = self._policy
-        if not self._chooser.single:
-            policy = self._chooser.policy_for(scope, scope["method"])
-        decision = policy.origins.decide_nowait(origin, scope)
-        if decision is None:
-            decision = await policy.origins.decide(origin, scope)
+        single = self._chooser.single
+        policy = self._policy if single else self._chooser.policy_for(scope, scope["method"])
+        gate = policy.origins
+        decision = gate.decide_nowait(origin, scope) or await gate.decide(origin, scope)
         grants = _grants(policy, decision, origin, scope)
-
-        def edit(headers: HeaderList) -> None:
-            agreed = not grants or self._chooser.confirms(scope, policy)
-            policy.edit(headers, grants if agreed else ())
-
-        await self.app(scope, receive, on_response_start(send, edit))
+        if single or not grants:
+            await self.app(scope, receive, _granting(send, policy, grants))
+            return
+        confirmed = partial(self._chooser.confirms, scope, policy)
+        await self.app(scope, receive, _granting(send, policy, grants, confirmed=confirmed))
 
     async def _answer_preflight(
         self, scope: Scope, receive: Receive, send: Send, origin: bytes
@@ -93,9 +88,8 @@ class CORSAllowlistMiddleware:
         policy = self._policy
         if not self._chooser.single:
             policy = self._chooser.policy_for(scope, (asked.method or b"").decode("latin-1"))
-        decision = policy.origins.decide_nowait(origin, scope)
-        if decision is None:
-            decision = await policy.origins.decide(origin, scope)
+        gate = policy.origins
+        decision = gate.decide_nowait(origin, scope) or await gate.decide(origin, scope)
         reason = policy.refusal(asked) if decision.allowed else decision.reason
         if reason:
             _report(scope, origin, reason)
@@ -138,6 +132,24 @@ def _grants(
     if not _is_own(scope, origin):
         _report(scope, origin, decision.reason)
     return ()
+
+
+def _granting(
+    send: Send,
+    policy: CORSPolicy,
+    grants: tuple[Header, ...],
+    *,
+    confirmed: Callable[[], bool] | None = None,
+) -> Send:
+    """Return a *send* that puts *grants* on the response, if *confirmed* when it starts."""
+
+    def guarded_send(message: MutableMapping[str, Any]) -> Awaitable[None]:
+        if message["type"] != "http.response.start":
+            return send(message)
+        granted = grants if confirmed is None or confirmed() else ()
+        return send({**message, "headers": policy.edited(message.get("headers", ()), granted)})
+
+    return guarded_send  # a plain def: it saves a coroutine per message
 
 
 def _is_own(scope: Scope, origin: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,7 +90,7 @@ class CORSPolicy:
     headers: frozenset[bytes] = field(init=False, repr=False, compare=False)
     any_header: bool = field(init=False, repr=False, compare=False)
     _credentials: tuple[Header, ...] = field(init=False, repr=False, compare=False)
-    _exposed: tuple[Header, ...] = field(init=False, repr=False, compare=False)
+    _fixed: tuple[Header, ...] = field(init=False, repr=False, compare=False)
     _max_age: Header = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -115,28 +115,33 @@ class CORSPolicy:
         _set(self, "headers", headers | _SAFELISTED)
         _set(self, "any_header", any_header)
         _set(self, "_max_age", (b"access-control-max-age", _seconds(self.max_age)))
-        _set(self, "_exposed", exposed)
         granted = ((b"access-control-allow-credentials", b"true"),) if credentials else ()
         _set(self, "_credentials", granted)
+        _set(self, "_fixed", granted + exposed)
 
     def grants(self, origin: bytes) -> tuple[Header, ...]:
         """Return the fields of a response that *origin*, which is allowed, may read."""
         shown = _ANY if self.origins.uniform else origin
-        timing = ((_TIMING, shown),) if self.timing_allow_origin else ()
-        return ((_ALLOW_ORIGIN, shown), *self._credentials, *self._exposed, *timing)
+        if self.timing_allow_origin:
+            return ((_ALLOW_ORIGIN, shown), (_TIMING, shown), *self._fixed)
+        return ((_ALLOW_ORIGIN, shown), *self._fixed)
 
-    def edit(self, headers: HeaderList, grants: tuple[Header, ...] = ()) -> None:
-        """Put *grants* into a response's *headers* (lower-case names), in place of any others.
+    def edited(self, headers: Iterable[Header], grants: tuple[Header, ...] = ()) -> HeaderList:
+        """Return a copy of a response's *headers* with *grants*, in place of any others.
 
         ``Vary`` is merged, never doubled; it is left alone when every origin gets one answer.
         """
-        if _TOUCHED.isdisjoint(dict(headers)):
-            headers.extend(grants if self.origins.uniform else (*grants, _VARY_ORIGIN))
-            return
-        headers[:] = [pair for pair in headers if pair[0] not in _OWNED]
-        headers.extend(grants)
-        if not self.origins.uniform:
-            add_vary(headers, b"Origin")
+        varies = not self.origins.uniform
+        headers = list(headers)  # any iterable is allowed, and it is gone through twice
+        names = dict(headers)
+        # Most answers need nothing taken out or merged, which three calls in C can tell.
+        if b"".join(names).islower() and _TOUCHED.isdisjoint(names):
+            return [*headers, _VARY_ORIGIN, *grants] if varies else [*headers, *grants]
+        lowered = [(name.lower(), value) for name, value in headers]
+        kept = [pair for pair in lowered if pair[0] not in _OWNED]
+        if varies:
+            add_vary(kept, b"Origin")
+        return [*kept, *grants]
 
     def refusal(self, asked: Preflight) -> str:
         """Return why a preflight of an allowed origin is denied, or an empty string."""

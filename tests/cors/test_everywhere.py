@@ -179,6 +179,32 @@ async def test_a_start_without_headers_is_completed() -> None:
     assert (b"access-control-allow-origin", APP.encode()) in seen[0]["headers"]
 
 
+@pytest.mark.parametrize("upper", [False, True])
+async def test_headers_may_be_any_iterable(*, upper: bool) -> None:
+    """ASGI promises an iterable of pairs, not a list of tuples in lower case."""
+    name = b"Content-Type" if upper else b"content-type"
+
+    async def lazy(scope: Any, receive: Any, send: Any) -> None:
+        headers = ([name, value] for value in (b"text/plain",))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    seen: list[Any] = []
+
+    async def send(message: Any) -> None:
+        seen.append(message)
+
+    async def receive() -> Any: ...
+
+    scope = http_scope("GET", "/", [(b"origin", APP.encode())])
+    await CORSAllowlistMiddleware(lazy, policy=POLICY)(scope, receive, send)
+    assert dict(seen[0]["headers"]) == {
+        b"content-type": b"text/plain",
+        b"vary": b"Origin",
+        b"access-control-allow-origin": APP.encode(),
+        b"access-control-allow-credentials": b"true",
+    }
+
+
 def websocket_app() -> ASGIApp:
     async def echo(websocket: Any) -> None:
         await websocket.accept()
