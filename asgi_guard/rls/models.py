@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import BigInteger, FetchedValue, ForeignKeyConstraint, Integer, Text, Uuid
-from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeEngine
 
 from asgi_guard.errors import ConfigError
@@ -35,7 +35,6 @@ _READERS: Final[dict[str, Any]] = {"uuid": uuid.UUID, "text": str, "bigint": int
 _FIRST: Final = -1000
 
 
-@declarative_mixin
 class TenantScoped:
     """A declarative mixin: the tenant column, first in the table and in its primary key.
 
@@ -46,16 +45,22 @@ class TenantScoped:
     back with the insert. Naming another tenant is refused by the policy; naming the column at
     all is needed only under the system role, where nothing is bound.
 
+    Many objects in one flush go to the database one by one, because a key column is made there,
+    unless another is marked as telling the rows apart: ``mapped_column(primary_key=True,
+    default=uuid.uuid4, insert_sentinel=True)``. Two relationships of one model both copy the
+    tenant, always the same one; SQLAlchemy wants that said with its ``overlaps=``.
+
     Integer ids need ``mapped_column(Identity(), primary_key=True)``: SQLAlchemy makes no column
     of a composite key a serial by itself.
     """
 
-    __rls_variables__: ClassVar[RLSVariables] = RLSVariables()
+    # Without a value: mixins stand before the base, and would hide the base's own.
+    __rls_variables__: ClassVar[RLSVariables]
 
     @declared_attr
     def tenant_id(cls) -> Mapped[Any]:  # noqa: N805 - SQLAlchemy hands the class
         """The tenant whose row this is."""
-        variables = cls.__rls_variables__
+        variables = _variables_of(cls)
         return mapped_column(
             variables.column,
             _type_of(variables),
@@ -79,7 +84,7 @@ class TenantScoped:
             ContextMissingError: No context is current.
         """
         tenant = require_context(f"{cls.__name__}.tenant_key").tenant_id
-        return (_READERS[cls.__rls_variables__.tenant_id.sql_type](tenant), *key)
+        return (_READERS[_variables_of(cls).tenant_id.sql_type](tenant), *key)
 
 
 def tenant_foreign_key(
@@ -121,6 +126,11 @@ def tenant_foreign_key(
     return ForeignKeyConstraint(
         [tenant, *mine], [f"{tables.pop()}.{tenant}", *theirs], ondelete=ondelete, **options
     )
+
+
+def _variables_of(model: Any) -> RLSVariables:
+    found: RLSVariables | None = getattr(model, "__rls_variables__", None)
+    return found or RLSVariables()
 
 
 def _type_of(variables: RLSVariables) -> type[TypeEngine[Any]]:

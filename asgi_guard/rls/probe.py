@@ -174,8 +174,8 @@ def _slow(relation: Relation, variables: RLSVariables) -> Finding:
         code="probe_timeout",
         object=str(relation.name),
         severity="warning",
-        why=f"Looking for a row where there must be none gave no answer (waited {_TIMEOUT}, "
-        f"{_LOCK_TIMEOUT} for a lock): the table is locked, or no index leads with the tenant.",
+        why=f"Asked for a row where there must be none it gave no answer in {_TIMEOUT}: it is "
+        "locked, or no index leads with the tenant.",
         remedy_sql=f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {identifier(index)} "
         f"ON {relation.name.sql} ({identifier(variables.column)});",
     )

@@ -31,7 +31,7 @@ async def deployment(postgres_database: PostgresDatabase) -> AsyncIterator[Deplo
         yield made
 
 
-@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.fixture(params=list(VARIANTS.values()), ids=list(VARIANTS))
 async def each_variant(
     request: pytest.FixtureRequest, postgres_database: PostgresDatabase
 ) -> AsyncIterator[Deployment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from sqlalchemy import Table
 
@@ -21,6 +22,9 @@ from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import use_context
 
 __all__ = ["audit_catalog", "verify_deployment"]
+
+_LOCK_TIMEOUT: Final = "3s"
+_LOCKED: Final = "55P03"
 
 Tables = TenantPolicies | TableSource | None
 
@@ -105,10 +109,15 @@ async def verify_deployment(
 def _program(
     inventory: Inventory, tenants: ProbeTenants, *, behaviour: bool
 ) -> Program[list[Finding]]:
+    # Printing a policy's expression takes a lock on its table, which a migration may hold.
+    yield f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"
     answer = yield catalog_query(inventory.variables)
     if answer.sqlstate is not None or not answer.rows:
+        why = "a table is locked, by a migration perhaps" if answer.sqlstate == _LOCKED else ""
         raise NotReadyError(
-            "catalog_unreadable", f"The catalog could not be read (SQLSTATE {answer.sqlstate})."
+            "catalog_unreadable",
+            f"The catalog could not be read (SQLSTATE {answer.sqlstate}): "
+            f"{why or 'the role may not read it, or the server is older than PostgreSQL 15'}.",
         )
     snapshot = Snapshot.parse(answer.rows[0][0])
     findings = judge(snapshot, inventory)
