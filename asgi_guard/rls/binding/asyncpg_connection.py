@@ -19,8 +19,9 @@ __all__ = ["GuardedConnection", "connection_class", "guard_of"]
 class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
     """An asyncpg connection behind a `BoundProtocol`. Made by `connection_class`.
 
-    It begins unhanded-out: its pool marks it in use. Until then, and from release to the next
-    acquire, what is sent runs unbound and is shown no tenant's row.
+    Ask `guard_of`, never ``isinstance``: asyncpg's metaclass calls every connection an instance
+    of every connection class. It begins unhanded-out: its pool marks it in use. Until then, and
+    from release to the next acquire, what is sent runs unbound and is shown no tenant's row.
     """
 
     __slots__ = ()
@@ -97,4 +98,4 @@ def connection_class(
 def guard_of(connection: Any) -> BoundProtocol | None:
     """Give the guard of an open guarded connection or of a pool's proxy to one, else None."""
     guard = getattr(connection, "_protocol", None)
-    return guard if isinstance(guard, BoundProtocol) else None
+    return guard if type(guard) is BoundProtocol else None

@@ -6,6 +6,7 @@ costs a tenth of a short transaction.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import asyncpg
@@ -15,7 +16,6 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DisconnectionError
 
 from asgi_guard.rls.binding.asyncpg_connection import (
-    GuardedConnection,
     connection_class,
     guard_of,
 )
@@ -54,7 +54,7 @@ def guard_asyncpg_engine(engine: Engine, variables: RLSVariables) -> None:
 
 def _prove(dbapi_connection: Any, _record: Any) -> None:
     driver = dbapi_connection.driver_connection
-    if not isinstance(driver, GuardedConnection):
+    if guard_of(driver) is None:
         driver.terminate()
         raise not_enforced(
             "the engine's creator made an unguarded connection; let it pass on "
@@ -70,7 +70,7 @@ def _prove(dbapi_connection: Any, _record: Any) -> None:
 
 def _hand_out(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
     driver = dbapi_connection.driver_connection
-    guard = driver._protocol if isinstance(driver, GuardedConnection) else None  # noqa: SLF001 - guard_of(), without its cost
+    guard = guard_of(driver)
     # One that was made before the engine was guarded, was terminated in the middle of something,
     # or is stuck in a transaction: the pool drops it and connects anew.
     if guard is None or driver.is_closed() or guard.is_in_transaction():
@@ -89,7 +89,9 @@ def _take_back(dbapi_connection: Any, _record: Any) -> None:
 
 
 def _refuse_autocommit(dialect: Any) -> None:
-    """Refuse the level where every way of asking for it ends: in this engine's dialect."""
+    """Refuse the level where every way of asking for it passes: in this engine's dialect."""
+    for name in ("set_engine_execution_options", "set_connection_execution_options"):
+        setattr(dialect, name, _refusing_options(getattr(dialect, name)))
     allowed = dialect.set_isolation_level
 
     def set_isolation_level(dbapi_connection: Any, level: str) -> None:
@@ -98,3 +100,12 @@ def _refuse_autocommit(dialect: Any) -> None:
         allowed(dbapi_connection, level)
 
     dialect.set_isolation_level = set_isolation_level
+
+
+def _refusing_options(allowed: Callable[[Any, Mapping[str, Any]], None]) -> Callable[..., None]:
+    def set_options(target: Any, options: Mapping[str, Any]) -> None:
+        if is_autocommit(options.get("isolation_level")):
+            raise autocommit_refused()
+        allowed(target, options)
+
+    return set_options

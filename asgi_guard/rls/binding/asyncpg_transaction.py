@@ -58,10 +58,16 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
         """Commit, or release the savepoint.
 
         Raises:
-            RLSViolationError: This code runs for another tenant, or none; nothing was sent and
-                the transaction is still open, to be rolled back.
+            RLSViolationError: This code runs for another tenant, or none. Nothing is committed:
+                the transaction is rolled back, the savepoint left as it is.
         """
-        self._require_own()
+        try:
+            self._require_own()
+        except RLSViolationError:
+            # Left open, it would go back into SQLAlchemy's pool, which takes it for ended.
+            if self._connection._top_xact is self:  # noqa: SLF001 - as above
+                await self.rollback()
+            raise
         await self._settle(super().commit())
 
     async def rollback(self) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
-from asgi_guard.errors import UnavailableError
+from asgi_guard.errors import RLSViolationError, UnavailableError
 from asgi_guard.rls.binding.autocommit import autocommit_refused, watch_options
 from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.identity import require_same, require_tenant
@@ -104,12 +104,22 @@ class _BindingListeners:
             )
 
 
-def _need_tenant(_dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+def _need_tenant(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
     require_tenant()
+    # Sends nothing where nothing is open. A connection whose last user failed in an unusual
+    # place must not carry that transaction to the next.
+    dbapi_connection.rollback()
 
 
 def _need_owner(connection: Connection) -> None:
-    require_same(owner_of(connection))
+    try:
+        require_same(owner_of(connection))
+    except RLSViolationError:
+        # SQLAlchemy takes a commit that raises for one that was sent, and would put the
+        # connection back into its pool with the transaction open.
+        disown(connection)
+        connection.connection.rollback()
+        raise
 
 
 def _refuse_driver_autocommit(connection: Connection) -> None:

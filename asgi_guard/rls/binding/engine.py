@@ -100,6 +100,8 @@ def guarded_engine(
         return engine
     inner = sync_engine_of(engine)
     refuse_autocommit_options(inner.get_execution_options())
+    level = getattr(inner.dialect, "_on_connect_isolation_level", None)
+    refuse_autocommit_options({"isolation_level": level})
     watch_sessions()
     if inner.dialect.driver == "asyncpg":
         guard_asyncpg_engine(inner, names)
