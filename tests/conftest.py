@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from asgi_guard.errors import GuardError
 from asgi_guard.testing import PostgresDatabase, PostgresServer
@@ -21,6 +22,10 @@ from tests.support.browser import find_chromium
 from tests.support.pgbouncer import PgBouncer, find_pgbouncer, running_pgbouncer
 
 pytest_plugins = ["asgi_guard.testing.plugin", "tests.support.rls_fixtures"]
+
+# No deadline per example: a busy machine is not a failure.
+settings.register_profile("asgi_guard", deadline=None)
+settings.load_profile("asgi_guard")
 
 _DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 

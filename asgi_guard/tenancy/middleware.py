@@ -23,7 +23,7 @@ from asgi_guard.tenancy.policy import TenantForbiddenError
 from asgi_guard.tenancy.resolvers.chain import ChainResolver
 from asgi_guard.tenancy.resolvers.claim import ClaimResolver
 from asgi_guard.tenancy.resolvers.custom import ResolverLike, as_resolver
-from asgi_guard.tenancy.resolvers.protocol import ScopeRewriter, TenantResolver
+from asgi_guard.tenancy.resolvers.protocol import RootPathMover, TenantResolver
 from asgi_guard.tenancy.tenant_id import UUID, TenantIdShape
 from asgi_guard.tenancy.trace import trace_id_of
 from asgi_guard.tenancy.websocket_expiry import ExpiringSocket
@@ -88,7 +88,7 @@ class TenantContextMiddleware:
             raise ConfigError("not_found_status", f"is {not_found_status!r}", "Pass 404 or 403.")
         if not isinstance(tenant_shape, TenantIdShape):
             raise ConfigError("tenant_shape", f"is {tenant_shape!r}", "Pass UUID, SLUG or INTEGER.")
-        self._rewriter = known if isinstance(known, ScopeRewriter) else None
+        self._mover = known if isinstance(known, RootPathMover) else None
         self._public = PublicPaths(public_paths)
         self._trusted_id = _field_name("request_id_header", request_id_header)
         self._shown_id = _field_name("request_id_response_header", request_id_response_header)
@@ -133,8 +133,9 @@ class TenantContextMiddleware:
     async def _run(
         self, context: UserExecutionContext, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        if self._rewriter is not None:
-            scope = self._rewriter.inner_scope(scope)
+        if self._mover is not None:
+            # In place, as a router does it: layers outside read ``endpoint`` from this very scope.
+            scope["root_path"] = self._mover.inner_root_path(scope)
         if scope["type"] == "websocket" and context.expires_at is not None:
             socket = ExpiringSocket(receive, send, expires_at=context.expires_at, clock=self._clock)
             receive, send = socket.receive, socket.send

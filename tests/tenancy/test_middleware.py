@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from asgi_guard._internal.principal import SCOPE_KEY
 from asgi_guard.errors import RequestInvalidError, TenantInvalidError
 from asgi_guard.protocols import Principal, Receive, Scope, Send
 from asgi_guard.tenancy import (
@@ -17,7 +18,7 @@ from asgi_guard.tenancy import (
     current_context,
     require_context,
 )
-from tests.support.exchange import Events
+from tests.support.exchange import Events, ask, http_scope
 from tests.support.tenancy_calls import get
 from tests.support.tenancy_guarded import ALICE, MEMBERS, guarded, ok
 from tests.support.tenancy_world import ACME, Directory, MovedClock
@@ -139,19 +140,23 @@ async def test_an_error_of_the_app_comes_out_unchanged_and_the_context_is_gone(
     assert events.seen == []
 
 
-async def test_the_apps_scope_is_the_servers_unless_the_path_names_the_tenant() -> None:
-    """Layers outside must not find their scope rewritten."""
+async def test_the_apps_scope_is_the_servers_with_the_tenants_prefix_moved() -> None:
+    """Layers outside read what the router writes into it, so it is the same object."""
     scopes: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scopes.append(scope)
+        scope["endpoint"] = "written by the router"
         await ok(scope, receive, send)
 
-    await get(guarded(app), f"/t/{ACME}/notes", ALICE)
-    await get(guarded(app, resolver=PathResolver()), f"/t/{ACME}/notes", ALICE)
+    for resolver, root in ((HeaderResolver(), ""), (PathResolver(), f"/t/{ACME}")):
+        middleware = TenantContextMiddleware(app, resolver=resolver, memberships=MEMBERS)
+        server = http_scope(path=f"/t/{ACME}/notes", headers=ALICE)
+        server[SCOPE_KEY] = Principal(user_id="alice")
+        await ask(middleware, server)
 
-    assert [scope["root_path"] for scope in scopes] == ["", f"/t/{ACME}"]
-    assert [scope["path"] for scope in scopes] == [f"/t/{ACME}/notes"] * 2
+        assert scopes[-1] is server
+        assert (server["root_path"], server["path"]) == (root, f"/t/{ACME}/notes")
 
 
 async def test_installed_twice_the_inner_one_decides_and_agrees() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asgi_guard.errors import ConfigError, TenantAccessError
 from asgi_guard.protocols import Principal, Scope
 from asgi_guard.tenancy.resolvers.custom import ResolverLike, as_resolver
-from asgi_guard.tenancy.resolvers.protocol import ScopeRewriter
+from asgi_guard.tenancy.resolvers.protocol import RootPathMover
 
 __all__ = ["ChainResolver"]
 
@@ -27,7 +27,7 @@ class ChainResolver:
         if not resolvers:
             raise ConfigError("ChainResolver", "is empty", "Pass at least one resolver.")
         self.resolvers = tuple(as_resolver(resolver) for resolver in resolvers)
-        self._rewriters = [each for each in self.resolvers if isinstance(each, ScopeRewriter)]
+        self._movers = [each for each in self.resolvers if isinstance(each, RootPathMover)]
 
     async def resolve(self, scope: Scope, principal: Principal) -> str | None:
         """Return the one tenant that is named, or None.
@@ -44,8 +44,8 @@ class ChainResolver:
                 raise TenantAccessError("resolvers_disagree")
         return named
 
-    def inner_scope(self, scope: Scope) -> Scope:
-        """Apply what the path resolvers among them do to the scope."""
-        for resolver in self._rewriters:
-            scope = resolver.inner_scope(scope)
-        return scope
+    def inner_root_path(self, scope: Scope) -> str:
+        """Return ``root_path`` as the first path resolver that moves something wants it."""
+        root: str = scope.get("root_path", "")
+        wanted = (mover.inner_root_path(scope) for mover in self._movers)
+        return next((each for each in wanted if each != root), root)

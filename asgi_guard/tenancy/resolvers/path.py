@@ -59,12 +59,11 @@ class PathResolver:
             raise TenantInvalidError("path_not_canonical")
         return found[1]
 
-    def inner_scope(self, scope: Scope) -> Scope:
-        """Return a copy of *scope* whose ``root_path`` ends with the tenant's prefix."""
+    def inner_root_path(self, scope: Scope) -> str:
+        """Return ``root_path``, with the tenant's prefix at its end if the path has one."""
+        root: str = scope.get("root_path", "")
         found = self._pattern.match(path_below_root(scope))
-        if found is None:
-            return scope
-        return {**scope, "root_path": scope.get("root_path", "") + found[0]}
+        return root if found is None else root + found[0]
 
 
 def _written_plainly(scope: Scope, below: str, prefix_length: int) -> bool:

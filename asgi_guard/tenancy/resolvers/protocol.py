@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from asgi_guard.protocols import Principal, Scope
 
-__all__ = ["ScopeRewriter", "TenantResolver"]
+__all__ = ["RootPathMover", "TenantResolver"]
 
 
 @runtime_checkable
@@ -28,8 +28,8 @@ class TenantResolver(Protocol):
 
 
 @runtime_checkable
-class ScopeRewriter(Protocol):
+class RootPathMover(Protocol):
     """A resolver whose name is part of the path, which the app must not have to know."""
 
-    def inner_scope(self, scope: Scope) -> Scope:
-        """Return the scope for the app: a changed copy, or *scope* itself."""
+    def inner_root_path(self, scope: Scope) -> str:
+        """Return ``root_path`` as the app should see it."""
