@@ -8,6 +8,7 @@ security header that was sent twice is refused rather than guessed at (RFC 9110 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from asgi_guard.errors import RequestInvalidError
@@ -59,16 +60,17 @@ def add_vary(headers: HeaderList, field: bytes) -> None:
 
     ``Vary: *`` already covers every field and stays alone. Several ``Vary`` lines become one.
     """
-    members: list[bytes] = []
-    for name, value in headers:
-        if name == b"vary":
-            members.extend(part.strip() for part in value.split(b",") if part.strip())
-    if b"*" in members:
-        merged = b"*"
-    else:
-        seen: dict[bytes, bytes] = {}
-        for member in (*members, field):
-            seen.setdefault(member.lower(), member)
-        merged = b", ".join(seen.values())
+    present = b",".join([value for name, value in headers if name == b"vary"])
     headers[:] = [pair for pair in headers if pair[0] != b"vary"]
-    headers.append((b"vary", merged))
+    headers.append((b"vary", _merged(present, field)))
+
+
+@lru_cache(maxsize=512)  # an app sends a handful of different Vary lines, over and over
+def _merged(present: bytes, field: bytes) -> bytes:
+    members = [part.strip() for part in present.split(b",") if part.strip()]
+    if b"*" in members:
+        return b"*"
+    seen: dict[bytes, bytes] = {}
+    for member in (*members, field):
+        seen.setdefault(member.lower(), member)
+    return b", ".join(seen.values())
