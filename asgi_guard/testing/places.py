@@ -164,8 +164,8 @@ def new_run_home(account: ServiceAccount, *, in_memory: bool) -> tuple[Path, Hom
     base = base_folder(account, in_memory=in_memory)
     while True:
         home = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX, dir=base))
-        home.chmod(_PASSABLE if account.switch else _PRIVATE)
         try:
+            home.chmod(_PASSABLE if account.switch else _PRIVATE)
             return home, HomeLock(home)
         except (FileNotFoundError, BlockingIOError):  # cleared by a sweep that came in between
             shutil.rmtree(home, ignore_errors=True)
