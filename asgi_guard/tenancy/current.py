@@ -16,6 +16,7 @@ from asgi_guard.tenancy.context import UserExecutionContext
 __all__ = [
     "RequestWatch",
     "current_context",
+    "current_watch",
     "end_watch",
     "entered_context",
     "new_variable",
@@ -25,6 +26,7 @@ __all__ = [
     "require_context",
     "start_watch",
     "use_context",
+    "use_watch",
 ]
 
 
@@ -153,6 +155,22 @@ def start_watch() -> tuple[RequestWatch, Token[RequestWatch | None]]:
 def end_watch(token: Token[RequestWatch | None]) -> None:
     """Stop watching; what was watched before is watched again."""
     token.var.reset(token)  # in a forked child, the variable of its parent
+
+
+def current_watch() -> RequestWatch | None:
+    """Return what watches the request that this code belongs to, if anything does."""
+    return _watch.get()
+
+
+@contextmanager
+def use_watch(watch: RequestWatch | None) -> Iterator[None]:
+    """Run a block for the request of *watch*, wherever the block runs."""
+    variable = _watch
+    token = variable.set(watch)
+    try:
+        yield
+    finally:
+        variable.reset(token)
 
 
 def note_failure(error: GuardError) -> None:

@@ -8,13 +8,21 @@ known only to the code that hands it the work, and it says so by ``propagate(fn)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from asgi_guard.errors import ConfigError, ContextMissingError
 from asgi_guard.tenancy.context import UserExecutionContext
-from asgi_guard.tenancy.current import process_mark, require_context, use_context
+from asgi_guard.tenancy.current import (
+    RequestWatch,
+    current_watch,
+    process_mark,
+    require_context,
+    use_context,
+    use_watch,
+)
 
 __all__ = ["propagate"]
 
@@ -49,37 +57,46 @@ def propagate(fn: Callable[P, R]) -> Callable[P, R]:
             "Propagate the function that consumes it.",
         )
     operation = f"propagate({_name(fn)})"
-    context, mark = require_context(operation), process_mark()
+    origin = _Origin(require_context(operation), current_watch(), process_mark(), operation)
     if inspect.iscoroutinefunction(fn):
 
         @wraps(fn)
         async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-            _check_process(mark, operation)
-            with use_context(context):
+            with origin.entered():
                 return await fn(*args, **kwargs)
 
         return cast("Callable[P, R]", call_async)
 
     @wraps(fn, updated=())
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        _check_process(mark, operation)
-        with use_context(context):
+        with origin.entered():
             result = fn(*args, **kwargs)
         if inspect.iscoroutine(result):  # a lambda or an object with an async __call__
-            return cast("R", _finish(result, context))
+            return cast("R", _finish(result, origin))
         return result
 
     return call
 
 
-async def _finish(coroutine: Coroutine[Any, Any, Any], context: UserExecutionContext) -> Any:
-    with use_context(context):
+class _Origin(NamedTuple):
+    """Where a function was propagated from."""
+
+    context: UserExecutionContext
+    watch: RequestWatch | None
+    mark: object
+    operation: str
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        if self.mark is not process_mark():
+            raise ContextMissingError(self.operation)
+        with use_watch(self.watch), use_context(self.context):
+            yield
+
+
+async def _finish(coroutine: Coroutine[Any, Any, Any], origin: _Origin) -> Any:
+    with origin.entered():
         return await coroutine
-
-
-def _check_process(mark: object, operation: str) -> None:
-    if mark is not process_mark():
-        raise ContextMissingError(operation)
 
 
 def _name(fn: Callable[..., Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,8 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
-from asgi_guard.errors import ConfigError, ContextExpiredError, ContextMissingError
-from asgi_guard.tenancy import current_context, propagate, require_context, use_context
+from asgi_guard.errors import (
+    ConfigError,
+    ContextContaminationError,
+    ContextExpiredError,
+    ContextMissingError,
+)
+from asgi_guard.protocols import Receive, Scope, Send
+from asgi_guard.tenancy import (
+    ExecutionState,
+    current_context,
+    propagate,
+    require_context,
+    use_context,
+)
+from asgi_guard.tenancy.fail_closed import FailClosedMiddleware
+from tests.support.tenancy_calls import get
 from tests.support.tenancy_world import ACME, GLOBEX, MovedClock, context, who
 
 
@@ -132,3 +147,24 @@ def test_a_propagated_function_does_not_prolong_the_context() -> None:
         work = propagate(lambda: require_context("report", clock=later))
 
     assert isinstance(in_thread(work), ContextExpiredError)
+
+
+async def test_a_violation_in_a_propagated_thread_still_decides_the_requests_answer() -> None:
+    """A handler that swallows the error of its thread must not answer 200 over it."""
+
+    def violate() -> None:
+        with use_context(context(GLOBEX)):
+            len(state)
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        with use_context(context()), contextlib.suppress(ContextContaminationError):
+            work = propagate(violate)
+            await asyncio.get_running_loop().run_in_executor(None, work)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"all is well"})
+
+    with use_context(context()), ExecutionState.open() as state:
+        answer = await get(FailClosedMiddleware(app))
+
+    assert answer.status == 500
+    assert b"CONTEXT_CONTAMINATION" in answer.body
