@@ -12,12 +12,12 @@ from typing import Final
 
 from asgi_guard.security_headers.fields import one_of
 
-__all__ = ["NAME", "cross_origin_embedder_policy"]
+__all__ = ["NAME", "build"]
 
 NAME: Final = "cross-origin-embedder-policy"
 
 
-def cross_origin_embedder_policy(value: str) -> str:
+def build(value: str) -> str:
     """Return the header's value.
 
     Raises:

@@ -10,11 +10,19 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["NAME", "origin_agent_cluster"]
+from asgi_guard.errors import ConfigError
+
+__all__ = ["NAME", "build"]
 
 NAME: Final = "origin-agent-cluster"
 
 
-def origin_agent_cluster() -> str:
-    """Return the header's value, the boolean true of RFC 9651 section 3.3.6."""
+def build(value: object = True) -> str:  # noqa: FBT002 - the one argument every builder has
+    """Return the header's value, the boolean true of RFC 9651 section 3.3.6.
+
+    Raises:
+        ConfigError: *value* is not True.
+    """
+    if value is not True:
+        raise ConfigError("security_headers.origin_agent_cluster", f"{value!r}", "Write True.")
     return "?1"

@@ -14,7 +14,7 @@ from typing import Final
 from asgi_guard.errors import ConfigError
 from asgi_guard.security_headers.fields import did_you_mean
 
-__all__ = ["NAME", "permissions_policy"]
+__all__ = ["NAME", "build"]
 
 NAME: Final = "permissions-policy"
 
@@ -36,7 +36,7 @@ _KNOWN: Final = (
 )
 
 
-def permissions_policy(features: Mapping[str, Sequence[str]]) -> str:
+def build(features: Mapping[str, Sequence[str]]) -> str:
     """Return the header's value.
 
     Args:

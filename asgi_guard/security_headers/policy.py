@@ -62,7 +62,7 @@ class SecurityHeaders:
     xss_protection: Literal["0", "legacy-block"] | None = "0"
     cache_control: str | None = None
     no_store_when_personal: bool = True
-    origin_agent_cluster: bool = False
+    origin_agent_cluster: Literal[True] | None = None
     x_permitted_cross_domain_policies: str | None = None
     remove: Collection[str] = frozenset({"server", "x-powered-by"})
     rules: Mapping[str, Rule] = field(default_factory=dict)

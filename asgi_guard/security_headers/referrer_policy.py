@@ -13,7 +13,7 @@ from typing import Final
 from asgi_guard.errors import ConfigError
 from asgi_guard.security_headers.fields import SecurityHeadersWarning, one_of
 
-__all__ = ["NAME", "referrer_policy"]
+__all__ = ["NAME", "build"]
 
 NAME: Final = "referrer-policy"
 
@@ -31,7 +31,7 @@ _POLICIES: Final = (
 _LEAKS: Final = frozenset({"unsafe-url", "no-referrer-when-downgrade"})
 
 
-def referrer_policy(value: str | Sequence[str]) -> str:
+def build(value: str | Sequence[str]) -> str:
     """Return the header's value.
 
     Args:

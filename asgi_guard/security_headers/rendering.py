@@ -7,23 +7,17 @@ https in production differs (RFC 6797 section 7.2).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, get_args
 
 from asgi_guard.errors import ConfigError
 from asgi_guard.security_headers import (
     content_security_policy as csp,
 )
 from asgi_guard.security_headers import (
-    cross_origin_embedder_policy as coep,
-)
-from asgi_guard.security_headers import (
-    cross_origin_opener_policy as coop,
-)
-from asgi_guard.security_headers import (
-    cross_origin_resource_policy as corp,
-)
-from asgi_guard.security_headers import (
+    cross_origin_embedder_policy,
+    cross_origin_opener_policy,
+    cross_origin_resource_policy,
     origin_agent_cluster,
     permissions_policy,
     referrer_policy,
@@ -48,26 +42,31 @@ PRODUCTION: Final = 2
 
 _TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 
-_BUILDERS: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
-    (
-        "x_content_type_options",
-        x_content_type_options.NAME,
-        x_content_type_options.x_content_type_options,
-    ),
-    ("x_frame_options", x_frame_options.NAME, x_frame_options.x_frame_options),
-    ("referrer_policy", referrer_policy.NAME, referrer_policy.referrer_policy),
-    ("permissions_policy", permissions_policy.NAME, permissions_policy.permissions_policy),
-    ("cross_origin_opener_policy", coop.NAME, coop.cross_origin_opener_policy),
-    ("cross_origin_resource_policy", corp.NAME, corp.cross_origin_resource_policy),
-    ("cross_origin_embedder_policy", coep.NAME, coep.cross_origin_embedder_policy),
-    ("reporting_endpoints", reporting_endpoints.NAME, reporting_endpoints.reporting_endpoints),
-    ("xss_protection", x_xss_protection.NAME, x_xss_protection.x_xss_protection),
-    (
-        "x_permitted_cross_domain_policies",
-        x_permitted_cross_domain_policies.NAME,
-        x_permitted_cross_domain_policies.x_permitted_cross_domain_policies,
-    ),
-)
+
+class _HeaderFile(Protocol):
+    """A header's own module."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a constant of the module
+        """Lower-case name of the header."""
+
+    def build(self, value: Any, /) -> str:
+        """Return the header's value."""
+
+
+_HEADER_FILES: Final[dict[str, _HeaderFile]] = {
+    "x_content_type_options": x_content_type_options,
+    "x_frame_options": x_frame_options,
+    "referrer_policy": referrer_policy,
+    "permissions_policy": permissions_policy,
+    "cross_origin_opener_policy": cross_origin_opener_policy,
+    "cross_origin_resource_policy": cross_origin_resource_policy,
+    "cross_origin_embedder_policy": cross_origin_embedder_policy,
+    "reporting_endpoints": reporting_endpoints,
+    "xss_protection": x_xss_protection,
+    "x_permitted_cross_domain_policies": x_permitted_cross_domain_policies,
+    "origin_agent_cluster": origin_agent_cluster,
+}
 
 
 class Rendered(NamedTuple):
@@ -107,15 +106,10 @@ def render(policy: SecurityHeaders) -> Rendered:
 
 
 def _fixed_lines(policy: SecurityHeaders) -> Iterator[Line]:
-    for argument, name, build in _BUILDERS:
+    for argument, header in _HEADER_FILES.items():
         value = getattr(policy, argument)
         if value is not None:
-            yield name.encode(), build(value).encode()
-    if policy.origin_agent_cluster:
-        yield (
-            origin_agent_cluster.NAME.encode(),
-            origin_agent_cluster.origin_agent_cluster().encode(),
-        )
+            yield header.NAME.encode(), header.build(value).encode()
 
 
 def _hsts_line(policy: SecurityHeaders) -> tuple[Line, ...]:

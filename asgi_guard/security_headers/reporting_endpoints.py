@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from asgi_guard.errors import ConfigError
 
-__all__ = ["NAME", "endpoint_url", "reporting_endpoints"]
+__all__ = ["NAME", "build", "endpoint_url"]
 
 NAME: Final = "reporting-endpoints"
 
@@ -23,7 +23,7 @@ _KEY = re.compile(r"[a-z*][a-z0-9_.*-]*")  # RFC 9651 section 3.1.2
 _URL = re.compile(r"[A-Za-z0-9._~:/?@!$&()*+=%\[\]-]+")  # no quotes, ';' or ',': they end a value
 
 
-def reporting_endpoints(endpoints: Mapping[str, str]) -> str:
+def build(endpoints: Mapping[str, str]) -> str:
     """Return the header's value.
 
     Args:

@@ -12,12 +12,12 @@ from typing import Final
 
 from asgi_guard.security_headers.fields import one_of
 
-__all__ = ["NAME", "x_content_type_options"]
+__all__ = ["NAME", "build"]
 
 NAME: Final = "x-content-type-options"
 
 
-def x_content_type_options(value: str = "nosniff") -> str:
+def build(value: str = "nosniff") -> str:
     """Return the header's value; ``nosniff`` is the only one there is.
 
     Raises:

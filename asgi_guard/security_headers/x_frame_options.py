@@ -12,14 +12,14 @@ from typing import Final
 from asgi_guard.errors import ConfigError
 from asgi_guard.security_headers.fields import one_of
 
-__all__ = ["NAME", "x_frame_options"]
+__all__ = ["NAME", "build"]
 
 NAME: Final = "x-frame-options"
 
 _SETTING: Final = "security_headers.x_frame_options"
 
 
-def x_frame_options(value: str) -> str:
+def build(value: str) -> str:
     """Return ``DENY`` or ``SAMEORIGIN``.
 
     Raises:

@@ -10,12 +10,12 @@ from typing import Final
 
 from asgi_guard.security_headers.fields import one_of
 
-__all__ = ["NAME", "x_permitted_cross_domain_policies"]
+__all__ = ["NAME", "build"]
 
 NAME: Final = "x-permitted-cross-domain-policies"
 
 
-def x_permitted_cross_domain_policies(value: str = "none") -> str:
+def build(value: str = "none") -> str:
     """Return the header's value.
 
     Raises:

@@ -12,14 +12,14 @@ from typing import Final
 
 from asgi_guard.security_headers.fields import SecurityHeadersWarning, one_of
 
-__all__ = ["NAME", "x_xss_protection"]
+__all__ = ["NAME", "build"]
 
 NAME: Final = "x-xss-protection"
 
 _SETTING: Final = "security_headers.xss_protection"
 
 
-def x_xss_protection(value: str = "0") -> str:
+def build(value: str = "0") -> str:
     """Return ``0``, or ``1; mode=block`` for ``"legacy-block"``.
 
     Raises:

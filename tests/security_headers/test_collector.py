@@ -227,3 +227,42 @@ def test_a_limit_of_nothing_is_refused(name: str) -> None:
     """Zero looks like 'no limit' to one reader and like 'nothing' to another."""
     with pytest.raises(ConfigError, match=name):
         CSPReportCollector(**{name: 0})
+
+
+async def test_clients_behind_a_trusted_proxy_are_told_apart() -> None:
+    """Otherwise the whole world shares the limit of one address."""
+    collector = CSPReportCollector(
+        per_client_per_minute=1, trusted_proxies=["203.0.113.9"], clock=MovedClock()
+    )
+    seen_as = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-for", "198.51.100.2")]
+
+    with collected_events() as seen:
+        answers = [await post(collector, LEGACY, LEGACY_REPORT, headers=[each]) for each in seen_as]
+
+    assert [answer.status for answer in answers] == [204, 204]
+    assert [event.client for event in seen.events] == ["198.51.100.1", "198.51.100.2"]
+
+
+async def test_a_websocket_to_the_collector_is_refused() -> None:
+    """A mount hands it every kind of connection."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    await CSPReportCollector()({**report_scope(None), "type": "websocket"}, receive, keep)
+
+    assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+async def test_a_client_that_leaves_half_way_is_counted_as_refused() -> None:
+    """Half a report is none."""
+    collector = CSPReportCollector()
+
+    answer = await request(collector, report_scope(LEGACY), body=[])
+
+    assert answer.status == 400
+    assert collector.summary.counts() == {"refused": 1}
