@@ -90,7 +90,9 @@ def test_a_letter_in_disguise_is_reported(char: str) -> None:
 
 def test_readable_text_is_not_reported() -> None:
     """Names of people and arrows are no attack."""
-    assert letter_problems([("x.py", "# B\u00fccher \u2192 \u2026 \u2014 caf\u00e9\n")]) == []
+    assert (
+        letter_problems([("x.py", "# B\u00fccher \u2192 \u2026 \u2014 caf\u00e9 \u65e5\n")]) == []
+    )
 
 
 def test_the_pages_have_sound_links_and_code() -> None:

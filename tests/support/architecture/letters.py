@@ -7,12 +7,14 @@ from collections.abc import Iterable
 
 __all__ = ["letter_problems"]
 
+_UNLIKE_LATIN = ("CJK UNIFIED IDEOGRAPH", "HIRAGANA LETTER", "KATAKANA LETTER", "HANGUL SYLLABLE")
+
 
 def letter_problems(files: Iterable[tuple[str, str]]) -> list[str]:
     """Report invisible characters, odd spaces, and letters of other scripts.
 
     They make a text read otherwise than it runs (CVE-2021-42574, CVE-2021-42694). A Latin letter
-    with a mark over it is no disguise; punctuation is the linter's matter. Write the others as
+    with a mark over it is no disguise, nor is a Chinese character; punctuation is the linter's matter. Write the others as
     escapes: an attack in a test is then seen for what it is.
     """
     return [
@@ -26,7 +28,9 @@ def letter_problems(files: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _is_disguise(char: str) -> bool:
-    if unicodedata.category(char)[0] in "LMN":
+    kind, name = unicodedata.category(char)[0], unicodedata.name(char, "")
+    if kind in "LMN":
         plain = unicodedata.normalize("NFD", char)[0]
-        return not (plain.isascii() and unicodedata.name(char, "").startswith("LATIN"))
-    return unicodedata.category(char)[0] in "CZ"
+        is_marked_latin = plain.isascii() and name.startswith("LATIN")
+        return not (is_marked_latin or name.startswith(_UNLIKE_LATIN))
+    return kind in "CZ"
