@@ -6,16 +6,21 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from asgi_guard.protocols import ASGIApp
 
-__all__ = ["SESSION", "Bank", "page_of", "without_vary"]
+__all__ = ["Bank", "page_of", "sign_in", "without_vary"]
 
-SESSION = "session=alice; Path=/; SameSite=None; Secure; HttpOnly"
-"""The cookie that makes a visitor worth forging: the browser sends it along across sites."""
+
+async def sign_in(visitor: Any, *hosts: str) -> None:
+    """Give the visitor the cookie that makes it worth forging: sent along across sites too."""
+    session = {"name": "session", "value": "alice", "path": "/", "httpOnly": True}
+    await visitor.add_cookies(
+        [{**session, "domain": host, "secure": True, "sameSite": "None"} for host in hosts]
+    )
 
 
 def page_of(html: str, **headers: str) -> Starlette:
@@ -45,7 +50,6 @@ class Bank:
         return Starlette(
             routes=[
                 Route("/", self._home),
-                Route("/login", self._login),
                 Route("/transfer", self._transfer, methods=["POST"]),
                 Route("/balance.js", self._balance),
                 Route("/form", self._form),
@@ -62,9 +66,6 @@ class Bank:
             f"<!doctype html><meta name=referrer content={referrer}>"
             "<form method=post action=/transfer><button>go</button></form>"
         )
-
-    async def _login(self, request: Request) -> Response:
-        return PlainTextResponse("welcome", headers={"set-cookie": SESSION})
 
     async def _transfer(self, request: Request) -> Response:
         self.transfers.append(request.cookies.get("session", "nobody"))

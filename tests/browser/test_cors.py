@@ -15,7 +15,7 @@ from asgi_guard.cors import CORSAllowlistMiddleware, CORSPolicy
 from asgi_guard.cross_origin import CrossOriginMiddleware
 from asgi_guard.protocols import ASGIApp
 from tests.browser.conftest import Sites
-from tests.browser.places import SESSION, page_of, without_vary
+from tests.browser.places import page_of, sign_in, without_vary
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -39,15 +39,11 @@ class Ledger:
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route("/login", self._login),
                 Route("/entries", self._entries, methods=["GET", "PUT"]),
                 Route("/broken", self._broken),
                 Route("/kept", self._kept),
             ]
         )
-
-    async def _login(self, request: Request) -> Response:
-        return Response(headers={"set-cookie": SESSION})
 
     async def _entries(self, request: Request) -> Response:
         self.asked.append(request.method)
@@ -84,7 +80,7 @@ class Library:
         self.home = self._sites.add(
             "ledger.localhost", guarded if outside is None else outside(guarded)
         )
-        await self._page.goto(f"{self.home}/login")
+        await sign_in(self._page.context, "ledger.localhost")
 
     async def read(self, origin: str, path: str, **options: Any) -> Any:
         """Go to a page of *origin* and fetch *path* from there."""

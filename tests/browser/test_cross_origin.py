@@ -15,7 +15,7 @@ from asgi_guard.cross_origin import CrossOriginMiddleware
 from asgi_guard.origins import OriginPolicy
 from asgi_guard.protocols import ASGIApp
 from tests.browser.conftest import Sites
-from tests.browser.places import Bank, page_of, without_vary
+from tests.browser.places import Bank, page_of, sign_in, without_vary
 from tests.support.exchange import Events
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -59,8 +59,7 @@ class Scene:
         add = self.sites.add
         self.guarded.origin = add(f"bank.{domain}", wrap(self.guarded.app()), scheme=scheme)
         self.control.origin = add(f"naked.{domain}", self.control.app(), scheme=scheme)
-        for bank in self.banks:
-            await self.page.goto(f"{bank.origin}/login")
+        await sign_in(self.page.context, f"bank.{domain}", f"naked.{domain}")
 
     async def lure(self, html: str = "", host: str = "evil.localhost") -> Any:
         """Bring the visitor to a page of somebody else's."""

@@ -135,8 +135,12 @@ async def test_a_foreign_page_cannot_frame_the_shop(shops: Shops, page: Any, sit
 
     for origin in (sites.add("framed.localhost", dressed), shops.control):
         await page.goto(shops.stranger)
-        await page.evaluate(LOADS, ["iframe", f"{origin}/"])
-        shown.append(page.frames[1].url)
+        loading = page.expect_event(
+            "framenavigated", lambda frame: frame.parent_frame and frame.url != "about:blank"
+        )
+        async with loading as framed:
+            await page.evaluate(LOADS, ["iframe", f"{origin}/"])
+        shown.append((await framed.value).url)
 
     assert shown == ["chrome-error://chromewebdata/", f"{shops.control}/"]
 
