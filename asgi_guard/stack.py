@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from asgi_guard._internal.asgi import HeaderList, on_response_start
@@ -91,6 +92,7 @@ class Guard:
         starlette = sys.modules.get("starlette.applications")  # no instance without its module
         if starlette is not None and isinstance(app, starlette.Starlette):
             return self._install_in_starlette(app)
+        _keep_status_of_errors(app)
         if hasattr(app, "asgi_app"):
             app.asgi_app = self._wrap(app.asgi_app)
             return app
@@ -224,6 +226,13 @@ _SECOND: Final = (
     "there is a guard around this app, or inside it, already",
     "Install one guard, on the outermost app; it covers everything mounted below.",
 )
+
+
+def _keep_status_of_errors(app: object) -> None:
+    """Tell a framework that answers every unknown error with a 500 about ours."""
+    for name in ("django", "litestar", "quart"):
+        if name in sys.modules:  # no app of it without it
+            import_module(f"asgi_guard.integrations.{name}").answer_guard_errors(app)
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -90,7 +90,8 @@ class _Exchange:
     """One connection: what has been said on it, and what may still be said.
 
     ``decided``: the response or the handshake's answer has begun. ``accepted``: a WebSocket is
-    open. ``replaced``: the answer was ours, and what the app still sends is dropped.
+    open. ``gone``: its client has left. ``replaced``: the answer was ours, and what the app still
+    sends is dropped.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class _Exchange:
         "_watch",
         "accepted",
         "decided",
+        "gone",
         "replaced",
     )
 
@@ -112,6 +114,7 @@ class _Exchange:
         self._connected = False
         self.decided = False
         self.accepted = False
+        self.gone = False
         self.replaced = False
 
     @property
@@ -134,7 +137,7 @@ class _Exchange:
         message = await self._receive()
         self._connected = True
         if message["type"] == "websocket.disconnect":
-            self.decided, self.accepted = True, False  # nobody is left to answer
+            self.decided, self.accepted, self.gone = True, False, True
         return message
 
     async def answer(self, error: GuardError) -> None:
@@ -146,10 +149,12 @@ class _Exchange:
         """
         if self.replaced:
             return
-        if not self.open:
+        if not self.open and not self.gone:
             raise error
         self.replaced = True
         record_error(error)
+        if self.gone:
+            return
         if self.accepted:
             code = POLICY_VIOLATION if _is_refusal(error) else _INTERNAL_ERROR
             await self._send({"type": "websocket.close", "code": code, "reason": error.code})

@@ -8,9 +8,8 @@ import pytest
 
 from asgi_guard.protocols import ASGIApp
 from asgi_guard.stack import Guard
-from tests.support.exchange import handshake, websocket_scope
 from tests.support.hosts_apps import HOSTS, WITH_WEBSOCKETS
-from tests.support.hosts_client import get, is_protected, problem
+from tests.support.hosts_client import get, is_protected, open_socket, problem
 from tests.support.hosts_guard import ACME, GLOBEX, guard_settings, token
 from tests.support.hosts_lifespan import served
 from tests.support.hosts_pages import Lives
@@ -73,6 +72,14 @@ async def test_the_hosts_own_errors_carry_the_same_protection(
     assert is_protected(answer)
 
 
+async def test_a_refusal_by_a_handler_keeps_its_status(host: Installed) -> None:
+    """A framework makes a 500 of every error that it does not know."""
+    answer = await get(host[0], "/refused", ALICE)
+
+    assert (answer.status, problem(answer)["code"]) == (403, "insufficient_scope")
+    assert is_protected(answer)
+
+
 @pytest.mark.parametrize("path", ["/violation", "/swallow"])
 async def test_a_crossed_wall_is_a_500_whatever_the_handler_makes_of_it(
     host: Installed, path: str, caplog: pytest.LogCaptureFixture
@@ -103,13 +110,32 @@ async def test_a_websocket_runs_for_its_tenant_and_a_stranger_is_refused(name: s
     own = {"origin": "http://app.example"}
 
     async with served(app):
-        friend = await handshake(app, websocket_scope("/socket", ALICE | own))
-        stranger = await handshake(app, websocket_scope("/socket", token("alice", GLOBEX) | own))
+        friend = await open_socket(app, "/socket", ALICE | own)
+        stranger = await open_socket(app, "/socket", token("alice", GLOBEX) | own)
 
     said = [message.get("text") for message in friend.sent]
     assert friend.sent[0]["type"] == "websocket.accept"
     assert f"alice in {ACME}" in said
     assert problem(stranger)["code"] == "tenant_not_found"
+
+
+@pytest.mark.parametrize("denial", [True, False])
+@pytest.mark.parametrize("name", WITH_WEBSOCKETS)
+async def test_a_socket_that_its_handler_refuses_is_not_accepted(
+    name: str, *, denial: bool
+) -> None:
+    """With an HTTP answer where the server can carry one, else with 1008, which becomes a 403."""
+    app = Guard(guard_settings()).install(HOSTS[name]([]))
+    headers = ALICE | {"origin": "http://app.example"}
+
+    async with served(app):
+        refused = await open_socket(app, "/refusing", headers, denial=denial)
+
+    if denial:
+        assert problem(refused)["code"] == "insufficient_scope"
+    else:
+        [close] = refused.sent
+        assert (close["type"], close["code"]) == ("websocket.close", 1008)
 
 
 async def test_the_hosts_own_lifespan_runs_inside_the_guard(host: Installed) -> None:

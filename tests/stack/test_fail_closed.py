@@ -344,6 +344,23 @@ async def test_a_client_that_hangs_up_is_not_answered() -> None:
     assert [type(each) for each in heard[1:]] in ([], [WebSocketDisconnect])
 
 
+async def test_a_refusal_to_a_client_that_has_hung_up_is_an_event_and_no_error(
+    events: Events,
+) -> None:
+    """Nobody is left to tell; a server's log full of it would hide what matters."""
+
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        with suppress(WebSocketDisconnect):
+            await websocket.receive_text()
+        raise InsufficientScopeError("scope_missing")
+
+    heard = await talk(socket(endpoint))
+
+    assert [message["type"] for message in heard] == ["websocket.accept"]
+    assert [event.reason for event in events.seen] == ["scope_missing"]
+
+
 async def test_control_without_the_layer_a_swallowed_violation_is_a_200(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

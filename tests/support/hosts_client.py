@@ -7,9 +7,11 @@ import json
 from typing import Any
 
 from asgi_guard.protocols import ASGIApp
-from tests.support.exchange import Answer, http_scope
+from tests.support.exchange import Answer, http_scope, websocket_scope
 
-__all__ = ["get", "is_protected", "problem"]
+__all__ = ["get", "is_protected", "open_socket", "problem"]
+
+_SAID = {"websocket.send", "websocket.close", "websocket.http.response.body"}
 
 
 async def get(
@@ -37,6 +39,28 @@ async def get(
     except Exception:
         if not answer.sent:
             raise
+    return answer
+
+
+async def open_socket(
+    app: ASGIApp, path: str, headers: dict[str, str], *, denial: bool = True
+) -> Answer:
+    """Open a WebSocket, hang up once something has been said on it, and return all that was."""
+    answer, told = Answer(), asyncio.Event()
+    incoming: list[Any] = [{"type": "websocket.disconnect", "code": 1000}]
+    incoming.append({"type": "websocket.connect"})
+
+    async def receive() -> Any:
+        if len(incoming) == 1:
+            await told.wait()
+        return incoming.pop()
+
+    async def send(message: Any) -> None:
+        answer.sent.append(message)
+        if message["type"] in _SAID:
+            told.set()
+
+    await app(websocket_scope(path, headers, denial=denial), receive, send)
     return answer
 
 

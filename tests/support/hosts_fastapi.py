@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import PlainTextResponse
 
-from tests.support.hosts_pages import PAGES, Lives, lifespan, posted, who
+from tests.support.hosts_pages import PAGES, Lives, lifespan, posted, refuse, who
 
 __all__ = ["fastapi_app"]
 
@@ -22,5 +22,9 @@ def fastapi_app(lives: Lives) -> FastAPI:
         await websocket.accept()
         await websocket.send_text(who())
         await websocket.receive()
+
+    @app.websocket("/refusing")
+    async def refusing(_websocket: WebSocket) -> None:
+        refuse()
 
     return app

@@ -8,7 +8,7 @@ from typing import Any
 from litestar import Litestar, get, post, websocket
 from litestar.connection import WebSocket
 
-from tests.support.hosts_pages import PAGES, Lives, lifespan, who
+from tests.support.hosts_pages import PAGES, Lives, lifespan, refuse, who
 
 __all__ = ["litestar_app"]
 
@@ -16,7 +16,7 @@ __all__ = ["litestar_app"]
 def litestar_app(lives: Lives) -> Litestar:
     """Build the app."""
     return Litestar(
-        [*(_page(path, fn) for path, fn in PAGES.items()), _posted, _socket],
+        [*(_page(path, fn) for path, fn in PAGES.items()), _posted, _socket, _refusing],
         lifespan=[lifespan(lives)],
         openapi_config=None,
         logging_config=None,
@@ -41,3 +41,8 @@ async def _socket(socket: WebSocket[Any, Any, Any]) -> None:
     await socket.accept()
     await socket.send_text(who())
     await socket.receive()
+
+
+@websocket("/refusing")
+async def _refusing(socket: WebSocket[Any, Any, Any]) -> None:
+    refuse()

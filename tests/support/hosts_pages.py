@@ -1,8 +1,8 @@
 """The pages that every host under test serves.
 
-``/whoami`` and ``/health`` (public) tell who they run for, ``/boom`` fails, ``/violation`` crosses
-a wall, ``/swallow`` hides that it did; ``/only-post`` takes POST alone and ``/socket`` is a
-WebSocket that tells who it runs for.
+``/whoami`` and ``/health`` (public) tell who they run for, ``/boom`` fails, ``/refused`` says no,
+``/violation`` crosses a wall, ``/swallow`` hides that it did; ``/only-post`` takes POST alone and
+``/socket`` is a WebSocket that tells who it runs for, ``/refusing`` one that says no unaccepted.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from asgi_guard.errors import InsufficientScopeError
 from asgi_guard.rls.violations import not_enforced
 from asgi_guard.tenancy import current_context
 
-__all__ = ["PAGES", "Lives", "lifespan", "posted", "who"]
+__all__ = ["PAGES", "Lives", "lifespan", "posted", "refuse", "who"]
 
 Lives = list[str]
 """What a host's own start-up and shutdown have written down."""
@@ -36,6 +37,11 @@ def _swallow() -> str:
         return "all is well"
 
 
+def refuse() -> str:
+    """Say no."""
+    raise InsufficientScopeError("scope_missing")
+
+
 def _boom() -> str:
     raise RuntimeError("the app has a bug")
 
@@ -44,6 +50,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "/whoami": who,
     "/health": who,
     "/boom": _boom,
+    "/refused": refuse,
     "/violation": _violate,
     "/swallow": _swallow,
 }

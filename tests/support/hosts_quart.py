@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from quart import Quart, websocket
 
-from tests.support.hosts_pages import PAGES, Lives, posted, who
+from tests.support.hosts_pages import PAGES, Lives, posted, refuse, who
 
 __all__ = ["quart_app"]
 
@@ -22,6 +22,10 @@ def quart_app(lives: Lives) -> Quart:
     async def socket() -> None:
         await websocket.send(who())
         await websocket.receive()
+
+    @app.websocket("/refusing")
+    async def refusing() -> None:
+        refuse()
 
     app.before_serving(lambda: lives.append("started"))
     app.after_serving(lambda: lives.append("stopped"))

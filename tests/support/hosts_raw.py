@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asgi_guard.protocols import Receive, Scope, Send
-from tests.support.hosts_pages import PAGES, Lives, who
+from tests.support.hosts_pages import PAGES, Lives, refuse, who
 
 __all__ = ["raw_app"]
 
@@ -18,6 +18,8 @@ def raw_app(lives: Lives) -> Any:
             await _lifespan(receive, send, lives)
         elif scope["type"] == "websocket":
             await receive()
+            if scope["path"] == "/refusing":
+                refuse()
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.send", "text": who()})
             await receive()

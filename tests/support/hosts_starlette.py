@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from tests.support.hosts_pages import PAGES, Lives, lifespan, posted, who
+from tests.support.hosts_pages import PAGES, Lives, lifespan, posted, refuse, who
 
 __all__ = ["starlette_app"]
 
@@ -21,6 +21,7 @@ def starlette_app(lives: Lives, **options: Any) -> Starlette:
     routes: list[Any] = [Route(path, _page(fn)) for path, fn in PAGES.items()]
     routes.append(Route("/only-post", _page(posted), methods=["POST"]))
     routes.append(WebSocketRoute("/socket", _socket))
+    routes.append(WebSocketRoute("/refusing", _refusing))
     return Starlette(routes=routes, lifespan=lifespan(lives), **options)
 
 
@@ -35,3 +36,7 @@ async def _socket(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text(who())
     await websocket.receive()
+
+
+async def _refusing(_websocket: WebSocket) -> None:
+    refuse()
