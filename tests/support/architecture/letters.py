@@ -14,8 +14,8 @@ def letter_problems(files: Iterable[tuple[str, str]]) -> list[str]:
     """Report invisible characters, odd spaces, and letters of other scripts.
 
     They make a text read otherwise than it runs (CVE-2021-42574, CVE-2021-42694). A Latin letter
-    with a mark over it is no disguise, nor is a Chinese character; punctuation is the linter's matter. Write the others as
-    escapes: an attack in a test is then seen for what it is.
+    with a mark over it is no disguise, nor is a Chinese character; punctuation is the linter's
+    matter. Write the others as escapes: an attack in a test is then seen for what it is.
     """
     return [
         f"{path}:{number}: {unicodedata.name(char, 'unnamed')} (U+{ord(char):04X})"
