@@ -155,8 +155,8 @@ async def by_id(visitor: Visitor) -> Stop:
     missing = await visitor.http.get(f"/api/notes/{NORTH.id}")
     return Stop(
         "name a foreign note by its id",
-        f"{foreign.status_code}, the same as for an id that does not exist",
-        "none: there was nothing to see",
+        f"{foreign.status_code}; an id that does not exist: {missing.status_code}",
+        "",
         foreign.status_code == 404 and foreign.content == missing.content,
     )
 
