@@ -81,8 +81,13 @@ class Guard:
             What to serve: *app* itself for Starlette, FastAPI and Quart, else a new ASGI app.
 
         Raises:
-            ConfigError: *app* is guarded already, holds an app that is, or has begun to serve.
+            ConfigError: *app* is no app, is guarded already, holds an app that is, or has begun
+                to serve.
         """
+        if isinstance(app, type) or not callable(app):
+            raise ConfigError(
+                "Guard.install(app)", f"{app!r} is no ASGI app", "Pass the app object itself."
+            )
         if holds_a_guard(app):
             raise ConfigError("Guard.install(app)", *_SECOND)
         if not self._subscribed:
@@ -219,7 +224,7 @@ class GuardedApp:
         try:
             await self._stack(scope, receive, on_response_start(send, name_request))
         finally:
-            del scope[DATABASES]  # a layer outside may hand the same scope in again
+            scope.pop(DATABASES, None)  # a layer outside may hand the same scope in again
 
 
 _SECOND: Final = (

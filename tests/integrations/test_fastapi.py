@@ -15,7 +15,7 @@ from asgi_guard.integrations.fastapi import GuardedSession, guarded_session, req
 from asgi_guard.rls import guarded_engine
 from asgi_guard.stack import Guard
 from tests.support.exchange import ask, http_scope
-from tests.support.hosts_client import get, problem
+from tests.support.hosts_client import get, open_socket, problem
 from tests.support.hosts_guard import guard_settings, token
 from tests.support.hosts_notes import OneUserEach, guarded_notes
 from tests.support.rls_schema import ALICE, BOB, VARIABLES, Note, RLSDatabase
@@ -92,6 +92,14 @@ async def test_the_connection_of_a_failed_request_is_clean_for_the_next_tenant(
         await post(app, "/notes/broken", "lost", AS_BOB)
 
     assert await notes_of(app, AS_BOB) == ["note 1", "note 2", "note 3"]
+
+
+async def test_a_websocket_reads_through_a_session_of_its_tenant(app: FastAPI) -> None:
+    """The same dependency, for as long as the socket is open."""
+    heard = await open_socket(app, "/notes/live", AS_BOB | {"origin": "http://app.example"})
+
+    [text] = [message["text"] for message in heard.sent if message["type"] == "websocket.send"]
+    assert set(json.loads(text)) == {BOB}
 
 
 async def test_an_engine_can_be_named_where_there_are_several(app: FastAPI) -> None:

@@ -132,3 +132,10 @@ def test_a_wrong_setting_of_a_layer_is_known_before_there_is_an_app() -> None:
     """Some rooms check their part when the layer is built; a guard builds each at once."""
     with pytest.raises(ConfigError, match="public_paths"):
         Guard(guard_settings(public_paths=["no-slash"]))
+
+
+@pytest.mark.parametrize("given", ["main:app", None, Starlette])
+def test_what_is_no_app_is_refused(given: Any) -> None:
+    """A class or an import string would be wrapped, and fail at the first request."""
+    with pytest.raises(ConfigError, match="is no ASGI app"):
+        guard().install(given)

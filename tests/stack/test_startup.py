@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from asgi_guard._internal import events as event_stream
 from asgi_guard.errors import ConfigError, NotReadyError
 from asgi_guard.protocols import ASGIApp
 from asgi_guard.rls import create_guarded_pool, guarded_engine
@@ -265,9 +266,13 @@ async def test_a_first_request_that_is_cancelled_leaves_the_check_to_the_next(
 
 
 async def test_monitor_mode_serves_and_reports(
-    rls_database: RLSDatabase, engines: Any, caplog: pytest.LogCaptureFixture
+    rls_database: RLSDatabase,
+    engines: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """For the first day of a roll-out, by a setting that says what it does."""
+    monkeypatch.setattr(event_stream, "_sinks", event_stream._sinks)  # put back afterwards
     events = Events()
     app = guarded(
         engines(superuser_url(rls_database)), startup_checks="monitor", event_sinks=[events]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, WebSocket
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -63,6 +63,12 @@ def notes_app(engine: AsyncEngine) -> FastAPI:
     @app.post("/notes/scoped", dependencies=[require_scopes("notes:write", "notes:admin")])
     async def scoped(session: GuardedSession) -> None:
         session.add(Note(body="scoped"))
+
+    @app.websocket("/notes/live")
+    async def live(websocket: WebSocket, session: GuardedSession) -> None:
+        await websocket.accept()
+        notes = await session.scalars(select(Note))
+        await websocket.send_json([str(note.tenant_id) for note in notes])
 
     named = Annotated[AsyncSession, guarded_session(engine)]
 
