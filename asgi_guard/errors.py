@@ -273,6 +273,9 @@ class RLSViolationError(IsolationError):
         code: One of the three names above.
         problem: What was wrong, without tenant ids, SQL or data.
         operation: Name of the guarded operation, for the operator.
+
+    Raises:
+        ConfigError: *code* is none of the three.
     """
 
     CODES: ClassVar[frozenset[str]] = frozenset(
@@ -281,7 +284,8 @@ class RLSViolationError(IsolationError):
 
     def __init__(self, code: str, problem: str, *, operation: str = "") -> None:
         if code not in self.CODES:
-            raise ConfigError("RLSViolationError.code", f"{code!r} is not an event name", "Use one")
+            names = ", ".join(sorted(self.CODES))
+            raise ConfigError("RLSViolationError.code", f"{code!r} is unknown", f"Use {names}.")
         what = f" in {operation}" if operation else ""
         super().__init__(f"{code}{what}: {problem}")
         self.code = code

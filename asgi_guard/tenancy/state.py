@@ -49,6 +49,9 @@ class ExecutionState(MutableMapping[str, Any]):
     user in the same tenant may use it. At the end of the block the values are dropped.
 
     It guards the way in. A list that was taken out of it is a plain list: keep it inside the run.
+
+    Raises:
+        ConfigError: The owner is no `UserExecutionContext`.
     """
 
     __slots__ = ("_clock", "_operation", "_owner", "_phase", "_values")
