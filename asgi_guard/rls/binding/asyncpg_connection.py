@@ -29,14 +29,22 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
     _check: ClassVar[StatementCheck]
 
     def __init__(self, protocol: Any, *rest: Any, **options: Any) -> None:
-        own = weakref.WeakMethod(self.terminate)  # a cycle would keep an unclosed one alive
+        own = weakref.ref(self)  # a cycle would keep an unclosed connection alive
 
         def terminate() -> None:
-            if (method := own()) is not None:
-                method()
+            if (connection := own()) is not None:
+                connection.terminate()
+
+        def pooled() -> bool:
+            connection = own()
+            return connection is not None and connection._proxy is not None  # noqa: SLF001 - ours
 
         guard = BoundProtocol(
-            protocol, clauses=self._clauses, check=self._check, terminate=terminate
+            protocol,
+            clauses=self._clauses,
+            check=self._check,
+            terminate=terminate,
+            pooled=pooled,
         )
         super().__init__(guard, *rest, **options)
 

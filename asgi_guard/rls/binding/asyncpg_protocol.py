@@ -8,6 +8,7 @@ transaction around a lone statement, and raises before sending otherwise.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -33,6 +34,8 @@ class BoundProtocol:
         clauses: Renders the binding.
         check: The courtesy check of statement text.
         terminate: Closes the connection at once, without talking to the server.
+        pooled: Tells whether asyncpg's own pool has handed the connection out: it settles what
+            was interrupted, and resets the connection, before anybody else gets it.
 
     ``in_use`` is True while the connection is handed out by its pool. While it is not, what is
     sent is the pool's own upkeep (type introspection, pings, resets): it runs unbound, so the
@@ -44,7 +47,9 @@ class BoundProtocol:
         "_armed",
         "_bind_execute",
         "_get_timeout",
+        "_interrupted",
         "_named_by_argument",
+        "_pooled",
         "_prepare",
         "_protocol",
         "_query",
@@ -69,9 +74,12 @@ class BoundProtocol:
         clauses: Clauses,
         check: StatementCheck,
         terminate: Callable[[], None],
+        pooled: Callable[[], bool],
     ) -> None:
         self._protocol = protocol
         self._terminate = terminate
+        self._pooled = pooled
+        self._interrupted = False
         self.clauses = clauses
         self.check = check
         self.in_use = False
@@ -107,11 +115,22 @@ class BoundProtocol:
         """Mark the connection in use, by tenant *expected* alone if that is known already."""
         self.in_use = True
         self.expected = expected
+        self._interrupted = False
 
     def take_back(self) -> None:
         """Mark the connection as its pool's."""
         self.in_use = False
         self.expected = None
+
+    def abandon(self, error: BaseException) -> None:
+        """Let nobody use the connection after *error* left the server's state unknown.
+
+        A cancelled one goes back to asyncpg's pool, which settles it; any other is terminated.
+        """
+        if isinstance(error, CancelledError) and self._pooled():
+            self._interrupted = True
+        else:
+            self._terminate()
 
     # Arming: the transaction says "the next query is my BEGIN", so no text is matched.
 
@@ -123,6 +142,7 @@ class BoundProtocol:
                 SQLAlchemy got the connection for (``TENANT_MISMATCH``).
         """
         context = require_tenant()
+        self._refuse_interrupted()
         if self.expected is not None and self.expected != context.tenant_id:
             raise mismatch(
                 "this connection was asked for under another tenant's context. Use one for each",
@@ -220,11 +240,19 @@ class BoundProtocol:
         """Tell whether a bound transaction is open; raise when it is another's, or nobody asks."""
         if self._alone:  # another task would slip into the lone statement's transaction
             raise InterfaceError("cannot perform operation: another operation is in progress")
+        self._refuse_interrupted()
         if self.is_in_transaction():
             require_same(self.owner)
             return True
         require_tenant()
         return False
+
+    def _refuse_interrupted(self) -> None:
+        if self._interrupted:
+            raise InterfaceError(
+                "cannot perform operation: a transaction was cancelled on this connection while "
+                "it began or ended. Release it to its pool"
+            )
 
     async def _send_alone(self, method: Sending, *args: Any, **options: Any) -> Any:
         """Run one statement in a bound transaction of its own."""
@@ -245,7 +273,7 @@ class BoundProtocol:
         # After a cancellation or a timeout nobody knows what the server has run; after any other
         # error the connection knows its own state.
         if not isinstance(error, Exception) or isinstance(error, TimeoutError | OSError):
-            self._terminate()
+            self.abandon(error)
         elif self.is_connected() and self.is_in_transaction():
             try:
                 await self._query("ROLLBACK", None)

@@ -20,7 +20,8 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
 
     Beginning and committing need the tenant it is bound to; rolling back is always possible.
     When the server's state becomes unknown (a cancellation, a lost connection), the connection
-    is terminated: a pool would else hand out one that is stuck inside somebody's transaction.
+    is terminated or, where asyncpg's own pool will settle it, refuses everything until then: a
+    pool would else hand out one that is stuck inside somebody's transaction.
     """
 
     __slots__ = ()
@@ -49,9 +50,9 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
                 # message then, never an unbound transaction.
                 with guard.upkeep():
                     await connection.execute(unsent)
-        except BaseException:
-            if guard.disarm() is None:
-                connection.terminate()
+        except BaseException as error:
+            if guard.disarm() is None and not connection.is_closed():
+                guard.abandon(error)
             raise
 
     async def commit(self) -> None:
@@ -106,7 +107,7 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
             await ending
         except BaseException as error:
             if outermost and not self._connection.is_closed() and _unknown(error, guard):
-                self._connection.terminate()
+                guard.abandon(error)
             raise
         finally:
             guard.in_use = before
