@@ -91,7 +91,7 @@ def sort_tables(
 
 def _tables(source: TableSource) -> list[Table]:
     if isinstance(source, MetaData):
-        return list(source.sorted_tables)
+        return list(source.tables.values())
     tables = [source] if isinstance(source, Table) else list(source)
     for table in tables:
         if not isinstance(table, Table):

@@ -55,6 +55,11 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "role_can_become",
         "{runtime}",
     ),
+    "member of a role that makes roles": (
+        "CREATE ROLE {extra}_a CREATEROLE; GRANT {extra}_a TO {runtime}",
+        "role_can_become",
+        "{runtime}",
+    ),
     "reads the host's files": (
         "GRANT pg_read_server_files TO {runtime}",
         "role_can_become",
@@ -180,6 +185,20 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "child without policies": (
         f"{CHILD}; GRANT SELECT ON notes_2024 TO {{runtime}}; DELETE FROM notes_2024",
         "partition_unprotected",
+        "public.notes_2024",
+    ),
+    "child owned by the app": (
+        f"{CHILD}; DELETE FROM notes_2024; ALTER TABLE notes_2024 OWNER TO {{runtime}}",
+        "table_owned",
+        "public.notes_2024",
+    ),
+    "child with an open policy": (
+        (
+            f"{CHILD}; DELETE FROM notes_2024; GRANT SELECT ON notes_2024 TO {{runtime}}; "
+            "ALTER TABLE notes_2024 ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; "
+            "CREATE POLICY p ON notes_2024 USING (true)"
+        ),
+        "policy_open",
         "public.notes_2024",
     ),
 }

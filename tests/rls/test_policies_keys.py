@@ -193,6 +193,24 @@ def test_global_keys_pass_only_under_a_name_that_says_what_they_weaken() -> None
     )
 
 
+def test_a_reference_to_a_table_nobody_described_must_carry_the_tenant() -> None:
+    """Tables of another metadata are judged by the only thing that is known of them."""
+    metadata = MetaData()
+    notes(metadata, Column("plan", Uuid, ForeignKey("billing.plans.id")))
+
+    assert "(plan) to billing.plans" in refusal_of(metadata).problem
+
+
+def test_an_index_that_serves_only_some_rows_does_not_count_as_leading() -> None:
+    """A partial or hash index leaves the rest to a scan over every tenant."""
+    partial = Index("ix_part", "tenant_id", postgresql_where=text("done = 0"))
+    whole = Index("ix_whole", "tenant_id", "done")
+
+    for index, wanting in ((partial, True), (whole, False)):
+        table = Table("jobs", MetaData(), Column("tenant_id", Uuid), Column("done", Integer), index)
+        assert bool(tenant_policies(table).unindexed) is wanting
+
+
 def test_names_that_do_not_exist_or_stand_twice_are_refused() -> None:
     """A misspelt exception would be believed by every later reader."""
     metadata = MetaData()
