@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from asgi_guard._internal import events as event_stream
 from asgi_guard.errors import ConfigError, NotReadyError
 from asgi_guard.protocols import ASGIApp
 from asgi_guard.rls import create_guarded_pool, guarded_engine
+from asgi_guard.settings import verification
 from asgi_guard.stack import Guard
 from tests.support.exchange import Events, handshake, websocket_scope
 from tests.support.hosts_apps import HOSTS
@@ -295,6 +296,31 @@ async def test_a_database_that_nobody_guards_is_refused_before_the_app_starts() 
 
     with pytest.raises(ConfigError, match=r"databases\[0\]: AsyncEngine is not guarded"):
         guard_settings(databases=[engine])
+
+
+async def test_a_database_that_stays_silent_is_given_up(
+    engines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that swallows packets would hold the start for ever, with nothing in the log."""
+    monkeypatch.setattr(verification, "_TIMEOUT_SECONDS", 0.0)
+
+    async with served(
+        guarded(engines("postgresql+asyncpg://app:hunter2@192.0.2.1/none"))
+    ) as server:
+        pass
+
+    assert "app:***@192.0.2.1/none did not answer within" in server.message
+
+
+async def test_a_session_among_the_databases_is_a_clear_message(
+    rls_database: RLSDatabase, engines: Any
+) -> None:
+    """It is guarded, so it gets past the settings; what is checked is an engine or a pool."""
+    async with served(guarded(AsyncSession(engines(rls_database.url())))) as server:
+        pass
+
+    assert server.kinds == ["lifespan.startup.failed"]
+    assert "Pass an SQLAlchemy engine or connection" in server.message
 
 
 async def test_a_wrong_url_is_refused_without_repeating_it() -> None:
