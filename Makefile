@@ -22,8 +22,8 @@ lint: ## Run only the linters
 	@scripts/bootstrap.sh dev
 	@scripts/lint.sh
 
-bench: ## Run the benchmarks (ARGS: words for benchmarks/run.py)
-	@scripts/bootstrap.sh dev
+bench: ## Run the benchmarks (ARGS: names of some, e.g. rls_binding)
+	@scripts/bootstrap.sh bench
 	@$(PYTHON_IN_VENV) benchmarks/run.py $(ARGS)
 
 docs: ## Check that the pages' links resolve and their Python compiles

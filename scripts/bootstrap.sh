@@ -1,11 +1,11 @@
 #!/bin/sh
-# Make .venv and install the package into it. Usage: bootstrap.sh demo|dev
+# Make .venv and install the package into it. Usage: bootstrap.sh demo|dev|bench
 #
 # A second run with the same pyproject.toml and Python does nothing.
 set -eu
 cd "$(dirname "$0")/.."
 
-profile=${1:?usage: bootstrap.sh demo|dev}
+profile=${1:?usage: bootstrap.sh demo|dev|bench}
 venv_python=.venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
@@ -48,9 +48,17 @@ is_installed() {
     [ "$(cat ".venv/stamp-$1" 2>/dev/null)" = "$(stamp_of "$1")" ]
 }
 
-if is_installed dev || is_installed "$profile"; then
-    exit 0
-fi
+# Each profile holds what the one before it does: demo, dev, bench.
+case $profile in
+    demo) enough="demo dev bench" ;;
+    dev) enough="dev bench" ;;
+    *) enough=$profile ;;
+esac
+for made in $enough; do
+    if is_installed "$made"; then
+        exit 0
+    fi
+done
 
 echo "bootstrap: installing into .venv ($profile)"
 "$venv_python" -m pip install --quiet --upgrade 'pip>=25.1'  # the first with --group
@@ -58,6 +66,8 @@ case $profile in
     demo) "$venv_python" -m pip install --quiet --editable '.[demo]' ;;
     dev) "$venv_python" -m pip install --quiet --editable '.[all]' \
             --group test --group browser --group hosts --group lint ;;
+    bench) "$venv_python" -m pip install --quiet --editable '.[all]' \
+            --group test --group browser --group hosts --group lint --group bench ;;
     *) fail "unknown profile $profile" ;;
 esac
 stamp_of "$profile" >".venv/stamp-$profile"
