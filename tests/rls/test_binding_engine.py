@@ -29,6 +29,7 @@ from asgi_guard.rls import (
     variables_of,
 )
 from asgi_guard.tenancy import use_context
+from tests.support.rls_broken import no_first_wall
 from tests.support.rls_fixtures import EventList
 from tests.support.rls_schema import (
     ALICE,
@@ -358,6 +359,41 @@ async def test_statements_that_set_the_tenant_are_refused(engine: AsyncEngine) -
                 with pytest.raises(RLSViolationError) as refused:
                     await session.execute(attempt)
                 assert refused.value.code == "RLS_NOT_ENFORCED"
+
+
+async def test_a_session_level_tenant_that_slips_through_serves_nobody_else(
+    asyncpg_engine: AsyncEngine, rls_database: RLSDatabase
+) -> None:
+    """A function in the database that sets it for the session: no text shows that."""
+    rls_database.database.execute(
+        "CREATE FUNCTION public.sneak(t text) RETURNS text LANGUAGE sql AS "
+        "$$ SELECT set_config('app.' || 'current_tenant', t, false) $$"
+    )
+    for ending in (AsyncSession.commit, AsyncSession.rollback):
+        with use_context(context_of(BOB)):
+            async with AsyncSession(asyncpg_engine) as session:
+                await session.execute(text("SELECT public.sneak(:t)"), {"t": BOB})
+                await ending(session)
+        with use_context(context_of(ALICE)):
+            async with AsyncSession(asyncpg_engine) as session:
+                assert await _execute(session) == {ALICE}
+        with no_first_wall():
+            async with AsyncSession(asyncpg_engine) as session:
+                assert await _execute(session) == set()
+
+
+async def test_the_drivers_own_connection_is_guarded_as_well(asyncpg_engine: AsyncEngine) -> None:
+    """Raw SQL through driver_connection, the usual way around the ORM."""
+    with use_context(context_of(ALICE)):
+        async with asyncpg_engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            assert [row[0] for row in await driver.fetch(str(OWNERS))] == [ALICE]
+    async with asyncpg_engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        with pytest.raises(RLSViolationError):
+            await driver.fetch(str(OWNERS))
 
 
 async def test_a_given_engine_is_guarded_in_place(rls_database: RLSDatabase) -> None:

@@ -83,4 +83,5 @@ def session_level_binding() -> Iterator[None]:
         patch.setattr(Clauses, "_render", render)
         patch.setattr(Clauses, "bind_call", bind_call)
         patch.setattr(GuardedConnection, "reset", reset)
+        patch.setattr(BoundProtocol, "arm_reset", lambda _: None)
         yield

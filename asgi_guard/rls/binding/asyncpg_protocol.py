@@ -155,6 +155,16 @@ class BoundProtocol:
         """Let the next query carry *value* instead, for the self-test."""
         self._armed = self.clauses.probe(value)
 
+    def arm_reset(self) -> None:
+        """Let the next query, a COMMIT, also end what was set for the session meanwhile.
+
+        A function in the database can set the tenant for the session where no text shows it,
+        and a commit would keep that. asyncpg's pool resets the session when it gets the
+        connection back; SQLAlchemy's does not.
+        """
+        if not self._pooled():
+            self._armed = self.clauses.reset
+
     def disarm(self) -> str | None:
         """Take the binding back; None when it has been sent."""
         unsent, self._armed = self._armed, None

@@ -69,7 +69,7 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
             if self._connection._top_xact is self:  # noqa: SLF001 - as above
                 await self.rollback()
             raise
-        await self._settle(super().commit())
+        await self._settle(super().commit(), commits=True)
 
     async def rollback(self) -> None:
         """Roll back, whoever asks."""
@@ -87,7 +87,7 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
                 self._require_own()
             except RLSViolationError as error:
                 refused, extype, ex = error, type(error), error
-        await self._settle(super().__aexit__(extype, ex, tb))
+        await self._settle(super().__aexit__(extype, ex, tb), commits=extype is None)
         if refused is not None:
             raise refused
 
@@ -96,12 +96,14 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
         if guard is not None and guard.in_use:
             require_same(guard.owner)
 
-    async def _settle(self, ending: Any) -> None:
+    async def _settle(self, ending: Any, *, commits: bool = False) -> None:
         guard: BoundProtocol | None = self._connection._protocol  # noqa: SLF001 - as above
         if guard is None:
             await ending  # raises: the connection is closed
             return
         outermost = self._connection._top_xact is self  # noqa: SLF001 - as above
+        if commits and outermost:
+            guard.arm_reset()
         before, guard.in_use = guard.in_use, False  # upkeep(), without its cost
         try:
             await ending
@@ -110,6 +112,7 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
                 guard.abandon(error)
             raise
         finally:
+            guard.disarm()
             guard.in_use = before
 
 

@@ -90,6 +90,11 @@ class Clauses:
         """Give the statement that binds *value*, no tenant's id, for the self-test."""
         return f"SET LOCAL {self._tenant} = {quote_literal(value)};"
 
+    @property
+    def reset(self) -> str:
+        """The statement after COMMIT that ends a tenant set for the session meanwhile."""
+        return f"RESET {self._tenant};"
+
     def read(self) -> str:
         """Give the query for the bound value; NULL or empty when there is none."""
         return f"SELECT pg_catalog.current_setting('{self.variables.setting}', true)"
