@@ -38,6 +38,13 @@ __all__ = [
     "TenantInvalidError",
     "TenantMissingError",
     "UnavailableError",
+    "VaultConflictError",
+    "VaultError",
+    "VaultKeyInUseError",
+    "VaultNotConnectedError",
+    "VaultOpenError",
+    "VaultRefreshError",
+    "VaultUnavailableError",
 ]
 
 
@@ -299,3 +306,99 @@ class RLSViolationError(IsolationError):
 
 def _rebuild_violation(code: str, problem: str, operation: str) -> RLSViolationError:
     return RLSViolationError(code, problem, operation=operation)
+
+
+class VaultError(GuardError):
+    """The root of what the token vault raises; none of it holds a token, a key or an id."""
+
+    code = "vault_error"
+
+
+class VaultOpenError(VaultError, IsolationError):
+    """A stored secret was not opened, because it is not what belongs in its place.
+
+    ``code`` says what is wrong:
+
+    - ``vault_malformed``: truncated, or no envelope at all;
+    - ``vault_format_unknown``: written by a newer release, or altered;
+    - ``vault_swapped``: an envelope of another tenant, user or provider;
+    - ``vault_rolled_back``: an earlier version was put back;
+    - ``vault_wrong_key``: it was sealed under another data key than its row says;
+    - ``vault_key_missing``: its data key is not in the store;
+    - ``vault_master_unknown``: its data key is wrapped by a master that the key ring lacks;
+    - ``vault_altered``: authentication failed: a bit was changed, or the key is another;
+    - ``vault_shredded``: the tenant's keys were destroyed on purpose.
+
+    Args:
+        code: One of these.
+    """
+
+    CODES: ClassVar[dict[str, str]] = {
+        "vault_malformed": "the stored envelope is truncated or is none",
+        "vault_format_unknown": "the stored envelope has a format that this release cannot read",
+        "vault_swapped": "the stored envelope belongs to another tenant, user or provider",
+        "vault_rolled_back": "an earlier version of the secret was put back",
+        "vault_wrong_key": "the envelope was sealed under another data key than its row says",
+        "vault_key_missing": "the data key of this envelope is not in the store",
+        "vault_master_unknown": "the key ring lacks the master that wraps this tenant's data key",
+        "vault_altered": "authentication failed: the stored bytes were altered, or the key is "
+        "another",
+        "vault_shredded": "the keys of this tenant were destroyed",
+    }
+
+    def __init__(self, code: str) -> None:
+        if code not in self.CODES:
+            raise ConfigError("VaultOpenError.code", f"{code!r} is no code of it", "Use one")
+        super().__init__(f"{code}: {self.CODES[code]}; nothing was opened")
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the error whole across process pools, where exceptions travel pickled."""
+        return (VaultOpenError, (self.code,))
+
+
+class VaultNotConnectedError(VaultError, RejectionError):
+    """There is no usable secret here: never connected, revoked, or in need of a reconnect."""
+
+    code = "vault_not_connected"
+    status = 409
+    title = "Not connected"
+
+
+class VaultConflictError(VaultError, ConflictError):
+    """The secret is there already, or others kept changing it; nothing was stored."""
+
+    code = "vault_conflict"
+
+
+class VaultRefreshError(VaultError, UnavailableError):
+    """An expired token could not be refreshed; what was stored is still stored."""
+
+    code = "vault_refresh_failed"
+
+
+class VaultUnavailableError(VaultError, UnavailableError):
+    """The store, or the service that keeps the master key, does not answer."""
+
+    code = "vault_unavailable"
+
+
+class VaultKeyInUseError(VaultError):
+    """A master key was to be retired that still wraps data keys of some tenants.
+
+    Args:
+        tenants: How many.
+    """
+
+    code = "vault_key_in_use"
+
+    def __init__(self, tenants: int) -> None:
+        super().__init__(
+            f"{self.code}: data keys of {tenants} tenants are still wrapped by this master. "
+            "Rotate those tenants first."
+        )
+        self.tenants = tenants
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the count across process pools."""
+        return (VaultKeyInUseError, (self.tenants,))
