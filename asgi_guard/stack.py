@@ -153,7 +153,7 @@ class Guard:
         # Before anything that costs: a page of another site is turned away unread.
         yield partial(
             CrossOriginMiddleware,
-            policy=s.cross_origin,
+            policy=s.cross_site,
             origins=s.friends,
             proxies=s.trusted_proxies,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
@@ -113,6 +113,13 @@ class GuardSettings:
             ConfigError: A value is wrong; one of the environment's is named by its variable.
         """
         return cls(**(read_environment() | given))
+
+    @property
+    def cross_site(self) -> CrossOriginPolicy:
+        """What other sites' pages may cause: with a CORS policy, it says who may read."""
+        if self.cors is None or self.cross_origin.anonymous_cors_reads:
+            return self.cross_origin
+        return replace(self.cross_origin, anonymous_cors_reads=True)
 
     @property
     def friends(self) -> OriginGate | None:
