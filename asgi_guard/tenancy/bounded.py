@@ -52,7 +52,3 @@ class BoundedEntries(Generic[K, V]):
         """Forget each entry whose key is *meant*."""
         for key in [key for key in self._entries if meant(key)]:
             del self._entries[key]
-
-    def discard(self, key: K) -> None:
-        """Forget the entry of *key*, if there is one."""
-        self._entries.pop(key, None)

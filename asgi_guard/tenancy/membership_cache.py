@@ -122,11 +122,7 @@ class CachedMemberships:
             raise UnavailableError("membership_malformed")
         if generation == self._generation:
             granted = answer is not None and answer.active
-            kept, other = self._granted, self._refused
-            if not granted:
-                kept, other = other, kept
-            other.discard(key)
-            kept.keep(key, answer, began)
+            (self._granted if granted else self._refused).keep(key, answer, began)
         return answer
 
     def _land(self, key: _Key, flight: asyncio.Task[Membership | None]) -> None:

@@ -153,6 +153,16 @@ async def test_the_first_that_recognises_its_credential_decides() -> None:
         assert chain[-1].asked == 0
 
 
+async def test_two_authorization_headers_are_refused_whoever_would_have_looked() -> None:
+    """An authenticator of one's own may take the first, the last, or a dict of them."""
+    careless = Fixed(Principal(user_id="alice"))
+    app = Recorder()
+
+    answer = await get(guarded(app, careless), "/", [*GOOD.items(), ("authorization", "Basic x")])
+
+    assert (answer.status, app.principals, careless.asked) == (401, [], 0)
+
+
 class ThrottledError(RejectionError):
     """What an authenticator with a limit raises."""
 

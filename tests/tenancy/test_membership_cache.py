@@ -3,55 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_guard.errors import ConfigError, UnavailableError
-from asgi_guard.tenancy import CachedMemberships, Membership, Status, current_context, use_context
-from tests.support.tenancy_world import ACME, GLOBEX, Directory, MovedClock, context
-
-TTL, NEGATIVE_TTL = 30.0, 5.0
-
-
-class Gated(Directory):
-    """A directory whose answers wait for the test, as of the moment they were asked for."""
-
-    def __init__(self, *members: tuple[str, str]) -> None:
-        super().__init__(*members)
-        self.gate = asyncio.Event()
-        self.reached = asyncio.Event()
-        self.seen_context: object = "not asked"
-
-    async def lookup(self, user_id: str, tenant_id: str) -> Membership | None:
-        answer = await super().lookup(user_id, tenant_id)
-        self.seen_context = current_context()
-        self.reached.set()
-        await self.gate.wait()
-        return answer
-
-
-class Failing(Directory):
-    """A directory that can be switched off."""
-
-    failure: Exception | None = None
-
-    async def lookup(self, user_id: str, tenant_id: str) -> Membership | None:
-        answer = await super().lookup(user_id, tenant_id)
-        if self.failure is not None:
-            raise self.failure
-        return answer
-
-
-def cached(inner: Directory, *, max_entries: int = 100) -> tuple[CachedMemberships, MovedClock]:
-    """Cache *inner* under a clock of its own."""
-    clock = MovedClock()
-    cache = CachedMemberships(
-        inner, max_entries=max_entries, ttl=TTL, negative_ttl=NEGATIVE_TTL, clock=clock
-    )
-    return cache, clock
+from asgi_guard.tenancy import CachedMemberships, Membership, Status, use_context
+from tests.support.tenancy_directories import NEGATIVE_TTL, TTL, Failing, Gated, cached
+from tests.support.tenancy_world import ACME, GLOBEX, Directory, context
 
 
 async def test_a_membership_is_asked_for_once_until_it_has_aged() -> None:
@@ -201,77 +161,6 @@ async def test_different_keys_do_not_wait_for_each_other() -> None:
     assert directory.asked == [("alice", ACME), ("bob", ACME)]
     directory.gate.set()
     await asyncio.gather(first, second)
-
-
-INVALIDATIONS: dict[str, Callable[[CachedMemberships], None]] = {
-    "both": lambda cache: cache.invalidate(user_id="alice", tenant_id=ACME),
-    "user": lambda cache: cache.invalidate(user_id="alice"),
-    "tenant": lambda cache: cache.invalidate(tenant_id=ACME),
-    "all": lambda cache: cache.invalidate(),
-}
-
-
-@pytest.mark.parametrize("invalidate", INVALIDATIONS.values(), ids=INVALIDATIONS)
-async def test_an_invalidated_membership_is_gone_at_once(
-    invalidate: Callable[[CachedMemberships], None],
-) -> None:
-    """Firing someone should not take half a minute."""
-    directory = Directory(("alice", ACME))
-    cache, _clock = cached(directory)
-    await cache.lookup("alice", ACME)
-    del directory.members["alice", ACME]
-
-    invalidate(cache)
-
-    assert await cache.lookup("alice", ACME) is None
-
-
-@pytest.mark.parametrize(
-    ("which", "asked_again"),
-    [
-        ("both", [("alice", ACME)]),
-        ("user", [("alice", ACME), ("alice", GLOBEX)]),
-        ("tenant", [("alice", ACME), ("bob", ACME)]),
-        ("all", [("alice", ACME), ("alice", GLOBEX), ("bob", ACME), ("bob", GLOBEX)]),
-    ],
-)
-async def test_invalidation_forgets_what_was_named_and_nothing_else(
-    which: str, asked_again: list[tuple[str, str]]
-) -> None:
-    """Forgetting all at each change would be an outage of its own."""
-    pairs = [(user, tenant) for user in ("alice", "bob") for tenant in (ACME, GLOBEX)]
-    directory = Directory(*pairs)
-    cache, _clock = cached(directory)
-    for pair in pairs:
-        await cache.lookup(*pair)
-    directory.asked.clear()
-
-    INVALIDATIONS[which](cache)
-    for pair in pairs:
-        await cache.lookup(*pair)
-
-    assert directory.asked == asked_again
-
-
-@pytest.mark.parametrize("invalidate", INVALIDATIONS.values(), ids=INVALIDATIONS)
-async def test_a_look_up_under_way_does_not_bring_back_what_was_invalidated(
-    invalidate: Callable[[CachedMemberships], None],
-) -> None:
-    """The classic race: read the old row, revoke, invalidate, then store the old answer."""
-    directory = Gated(("alice", ACME))
-    cache, _clock = cached(directory)
-    before = asyncio.create_task(cache.lookup("alice", ACME))
-    await directory.reached.wait()
-    del directory.members["alice", ACME]
-    invalidate(cache)
-
-    after = asyncio.create_task(cache.lookup("alice", ACME))
-    await asyncio.sleep(0)
-    directory.gate.set()
-
-    assert await before is not None  # it was asked for before the change
-    assert await after is None
-    assert await cache.lookup("alice", ACME) is None
 
 
 async def test_the_least_recently_used_goes_first() -> None:
