@@ -6,6 +6,7 @@ is a string, a development origin in production, a database that nobody has guar
 
 from __future__ import annotations
 
+from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard.settings.model import Environment, GuardSettings, Preset, StartupChecks
 
-__all__ = ["Environment", "GuardSettings", "Preset", "StartupChecks"]
+__all__ = ["Environment", "GuardSettings", "Preset", "StartupChecks", "TrustedProxies"]

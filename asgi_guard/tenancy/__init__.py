@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import current_context, require_context, use_context
+from asgi_guard.tenancy.fail_closed import FailClosedMiddleware, expect_violation
 from asgi_guard.tenancy.membership import Membership, Memberships, Status
 from asgi_guard.tenancy.membership_cache import CachedMemberships
 from asgi_guard.tenancy.middleware import TenantContextMiddleware
@@ -34,6 +35,7 @@ __all__ = [
     "ClaimResolver",
     "CustomResolver",
     "ExecutionState",
+    "FailClosedMiddleware",
     "HeaderResolver",
     "Membership",
     "Memberships",
@@ -45,6 +47,7 @@ __all__ = [
     "TenantResolver",
     "UserExecutionContext",
     "current_context",
+    "expect_violation",
     "propagate",
     "require_context",
     "use_context",
