@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.errors import ConfigError, ContextExpiredError, ContextMissingError, GuardError
@@ -31,6 +31,7 @@ __all__ = [
 
 
 T = TypeVar("T")
+C = TypeVar("C", bound=UserExecutionContext | None)
 
 
 class RequestWatch:
@@ -102,15 +103,42 @@ def entered_context() -> UserExecutionContext | None:
     return _current.get()
 
 
-@contextmanager
-def use_context(context: UserExecutionContext) -> Iterator[UserExecutionContext]:
+class _Block(Generic[C]):
+    """A ``with`` block under one context, or under none; entered once."""
+
+    # Not contextlib's: two blocks a request through a generator cost as much as all the rest of
+    # what the tenancy middleware does with the context.
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: C) -> None:
+        self._context = context
+        self._token: Token[UserExecutionContext | None] | None = None
+
+    def __enter__(self) -> C:
+        if self._token is not None:
+            raise ConfigError("use_context", "was entered twice", "Call it for each block.")
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_error: object) -> None:
+        if self._token is not None:
+            # The token's own variable: in a child that was forked inside the block it is not ours.
+            self._token.var.reset(self._token)
+
+
+def use_context(context: UserExecutionContext) -> _Block[UserExecutionContext]:
     """Run a block under *context*; what was current before is current again afterwards.
+
+    ::
+
+        with use_context(context):
+            ...
 
     Do not ``yield`` from a generator inside the block: between two steps Python leaves the value
     set for whoever consumes the generator. Enter it around the loop that consumes instead.
 
     Raises:
-        ConfigError: *context* is not a `UserExecutionContext`.
+        ConfigError: *context* is not a `UserExecutionContext`, or the block is entered twice.
     """
     if not isinstance(context, UserExecutionContext):
         raise ConfigError(
@@ -118,27 +146,16 @@ def use_context(context: UserExecutionContext) -> Iterator[UserExecutionContext]
             f"got a {type(context).__name__}",
             "Pass a UserExecutionContext.",
         )
-    variable = _current  # a block left in a forked child must reset what its parent had set
-    token = variable.set(context)
-    try:
-        yield context
-    finally:
-        variable.reset(token)
+    return _Block(context)
 
 
-@contextmanager
-def no_context() -> Iterator[None]:
+def no_context() -> _Block[None]:
     """Run a block under no context, whatever was inherited.
 
     A server may start the next request of a connection from inside the task of the one before
     (pipelining does, in uvicorn): the new task then begins with a copy of the other's context.
     """
-    variable = _current
-    token = variable.set(None)
-    try:
-        yield
-    finally:
-        variable.reset(token)
+    return _Block(None)
 
 
 def process_mark() -> object:

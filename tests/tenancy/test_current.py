@@ -41,6 +41,17 @@ def test_an_inner_block_gives_way_to_the_outer_one_again() -> None:
         assert who().startswith(ACME)
 
 
+def test_a_block_is_entered_once() -> None:
+    """Kept and entered by two requests at once, it would reset one of them to the other."""
+    block = use_context(context())
+    with block, pytest.raises(ConfigError, match="twice"):
+        block.__enter__()
+    with pytest.raises(ConfigError, match="twice"):
+        block.__enter__()
+
+    assert current_context() is None
+
+
 @pytest.mark.parametrize("impostor", [None, (ACME, "alice"), {"tenant_id": ACME}, "acme"])
 def test_only_a_context_can_be_entered(impostor: object) -> None:
     """A plain tuple has passed none of the checks."""
