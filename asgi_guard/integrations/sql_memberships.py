@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import Executable, RowMapping, text
-from sqlalchemy.exc import ArgumentError, CompileError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -107,10 +107,7 @@ def _strictest(rows: Sequence[RowMapping], column: str) -> Status:
 def _check_parameters(statement: Executable) -> None:
     names: frozenset[str] = frozenset()
     if isinstance(statement, ClauseElement):
-        try:
-            names = frozenset(statement.compile().params)
-        except (ArgumentError, CompileError):
-            names = frozenset()
+        names = frozenset(statement.compile().params)
     missing = _PARAMETERS - names
     if missing:
         raise ConfigError(

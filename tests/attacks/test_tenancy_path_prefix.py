@@ -48,6 +48,13 @@ def test_the_prefix_names_the_tenant_and_becomes_root_path(
     assert resolver.inner_root_path(scope) == mount + root
 
 
+def test_a_server_that_keeps_no_raw_path_is_served_by_the_decoded_one() -> None:
+    """It is an optional key of ASGI; then there is only one reading."""
+    assert tenant_in(PathResolver(), sent("/t/acme/notes", keep_raw=False)) == "acme"
+    with pytest.raises(TenantInvalidError):
+        tenant_in(PathResolver(), sent("/t/acme/%2e%2e/globex", keep_raw=False))
+
+
 @pytest.mark.parametrize(
     "raw",
     [

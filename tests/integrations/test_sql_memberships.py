@@ -128,6 +128,7 @@ async def test_a_database_that_is_away_is_an_error() -> None:
         ("SELECT 1", "tenant_id and no user_id"),
         ("SELECT role FROM m WHERE user_id = :user_id", "tenant_id"),
         (select(column("role")).where(column("t") == bindparam("tenant_id")), "user_id"),
+        (None, "tenant_id and no user_id"),
     ],
 )
 def test_a_statement_that_forgets_whom_it_is_about_is_refused_when_built(

@@ -155,6 +155,7 @@ def test_the_owner_uses_it_as_a_mapping() -> None:
             state.goal = "other"
         with pytest.raises(TypeError):
             hash(state)
+        assert "get" in dir(state)
 
 
 def test_its_repr_shows_keys_and_no_values() -> None:

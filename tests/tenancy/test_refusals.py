@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from asgi_guard.errors import UnavailableError
 from asgi_guard.protocols import Principal, Receive, Scope, Send
 from asgi_guard.tenancy import (
     ChainResolver,
@@ -42,6 +43,7 @@ class Truthy:
 
 SQL = OSError("SELECT role FROM memberships WHERE secret")
 AWAY = Broken(SQL)
+FULL = Broken(UnavailableError("pool_exhausted"))
 NAMELESS = Principal(user_id="")
 EXPIRED = Principal(user_id="alice", expires_at=1.0)
 NOT_UUID = {**ALICE, "x-tenant-id": "acme"}
@@ -74,6 +76,7 @@ REFUSALS: list[tuple[str, dict[str, Any], Any, str]] = [
     ("credential_bound_to_another_tenant", {}, FOREIGN, "tenant_not_found"),
     ("resolvers_disagree", {"resolver": BOTH}, FOREIGN, "tenant_not_found"),
     ("memberships_unreachable", {"memberships": AWAY}, ALICE, "unavailable"),
+    ("pool_exhausted", {"memberships": FULL}, ALICE, "unavailable"),
     ("membership_malformed", {"memberships": Truthy()}, ALICE, "unavailable"),
     ("resolver_failed", {"resolver": AWAY}, ALICE, "unavailable"),
 ]

@@ -69,6 +69,12 @@ def test_a_claim_of_another_type_is_refused(value: object) -> None:
         named(ClaimResolver(), principal=principal)
 
 
+def test_a_claim_without_a_name_is_refused_when_built() -> None:
+    """It would be in no token."""
+    with pytest.raises(ConfigError, match="claim"):
+        ClaimResolver("")
+
+
 def test_a_header_names_the_tenant() -> None:
     """Whatever its case was when configured."""
     assert named(HeaderResolver("X-Org"), {"x-org": ACME}) == ACME
