@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 from asgi_guard import Guard, GuardSettings, __version__
 from asgi_guard.integrations.sql_memberships import SQLMemberships
+from asgi_guard.observability.health import HealthEndpoint
 from asgi_guard.security_headers import SecurityHeaders
 from asgi_guard.tenancy import (
     CachedMemberships,
@@ -46,7 +47,9 @@ def create_app(urls: DatabaseURLs) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC))
     for routes in (page_routes, note_routes, work_routes, attack_routes):
         app.include_router(routes(service))
-    return Guard(guard_settings(service)).install(app)
+    guard = Guard(guard_settings(service))
+    app.add_route("/health", HealthEndpoint(guard.check))
+    return guard.install(app)
 
 
 def guard_settings(service: Service) -> GuardSettings:

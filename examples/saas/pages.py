@@ -26,6 +26,7 @@ PUBLIC_PATHS = (
     "/api/people",
     "/api/sign-in",
     "/api/sign-out",
+    "/health",
     "/docs",
     "/openapi.json",
 )
