@@ -31,12 +31,14 @@ __all__ = [
     "IsolationError",
     "MissingExtraError",
     "NotReadyError",
+    "PasswordRejectedError",
     "RLSViolationError",
     "RejectionError",
     "RequestInvalidError",
     "TenantAccessError",
     "TenantInvalidError",
     "TenantMissingError",
+    "ThrottledError",
     "UnavailableError",
     "VaultConflictError",
     "VaultError",
@@ -139,6 +141,43 @@ class AuthenticationError(RejectionError):
     code = "unauthenticated"
     status = 401
     title = "Authentication required"
+
+
+class ThrottledError(RejectionError):
+    """Too many refused credentials came from here, or for this account (RFC 6585 section 4).
+
+    Args:
+        reason: Which limit, e.g. ``"throttled_by_account"``.
+        retry_after: Whole seconds until another attempt is heard (RFC 9110 section 10.2.3).
+    """
+
+    code = "throttled"
+    status = 429
+    title = "Too many attempts"
+
+    def __init__(self, reason: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(reason, headers=((b"retry-after", str(retry_after).encode()),))
+        self.retry_after = retry_after
+
+
+class PasswordRejectedError(RejectionError):
+    """A new password may not be used; ``code`` tells the person who chose it why.
+
+    ``code`` is one of ``password_too_short``, ``password_too_long``, ``password_malformed`` (not
+    Unicode text, or with control characters) and ``password_breached``.
+
+    Args:
+        code: One of these.
+    """
+
+    code = "password_rejected"
+    status = 422
+    title = "Password not accepted"
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.args = (code,)
 
 
 class InsufficientScopeError(RejectionError):
