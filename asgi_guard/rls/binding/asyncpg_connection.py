@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from asyncpg.connection import Connection
 
-from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
+from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol, Upkeep
 from asgi_guard.rls.binding.asyncpg_transaction import GuardedTransaction
 from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.statement_text import StatementCheck
@@ -35,16 +35,11 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
             if (connection := own()) is not None:
                 connection.terminate()
 
-        def pooled() -> bool:
-            connection = own()
-            return connection is not None and connection._proxy is not None  # noqa: SLF001 - ours
-
         guard = BoundProtocol(
             protocol,
             clauses=self._clauses,
             check=self._check,
             terminate=terminate,
-            pooled=pooled,
         )
         super().__init__(guard, *rest, **options)
 
@@ -57,31 +52,27 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
 
     async def _reset(self) -> None:
         guard = self._protocol
-        if guard is None:
-            await super()._reset()  # raises: the connection is closed
+        if guard is None or not guard.in_use:
+            await super()._reset()
             return
         with guard.upkeep():
             await super()._reset()
 
     async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's signature
         """Roll back, and forget what the session keeps, a session-level tenant included."""
-        guard = self._protocol
-        if guard is None:
-            await super().reset(timeout=timeout)
-            return
-        with guard.upkeep():
+        with Upkeep(self._protocol):
             await super().reset(timeout=timeout)
 
     def _set_proxy(self, proxy: Any) -> None:
         # asyncpg's pool calls this when it hands the connection out, and again when it is back.
         super()._set_proxy(proxy)
-        guard = guard_of(self)
+        guard: BoundProtocol | None = self._protocol
         if guard is None:
             return
         if proxy is None:
             guard.take_back()
         else:
-            guard.hand_out(None)
+            guard.hand_out(None, pooled=True)
 
 
 def connection_class(

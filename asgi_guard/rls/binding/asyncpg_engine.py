@@ -78,7 +78,7 @@ def _hand_out(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
     # SQLAlchemy sends BEGIN with the first statement; for whom the connection was asked for is
     # known now, and compared then.
     context = current_context()
-    guard.hand_out(None if context is None else context.tenant_id)
+    guard.hand_out(None if context is None else context.tenant_id, pooled=False)
 
 
 def _take_back(dbapi_connection: Any, _record: Any) -> None:

@@ -9,9 +9,8 @@ transaction around a lone statement, and raises before sending otherwise.
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 from asyncpg.exceptions import InterfaceError
 
@@ -20,10 +19,38 @@ from asgi_guard.rls.binding.identity import require_same, require_tenant
 from asgi_guard.rls.binding.statement_text import StatementCheck
 from asgi_guard.rls.violations import mismatch
 from asgi_guard.tenancy.context import UserExecutionContext
+from asgi_guard.tenancy.current import current_context
 
-__all__ = ["BoundProtocol"]
+__all__ = ["BoundProtocol", "Upkeep"]
+
+_IN_PROGRESS: Final = "another operation is in progress"
+_INTERRUPTED: Final = (
+    "a transaction was cancelled on this connection while it began or ended. Release it to its pool"
+)
 
 Sending: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+class Upkeep:
+    """A block in which a connection sends unbound; nothing for a closed one.
+
+    A class: the generator that ``contextlib`` would make costs four times as much, twice in
+    each transaction of a pool.
+    """
+
+    __slots__ = ("_before", "_guard")
+
+    def __init__(self, guard: BoundProtocol | None) -> None:
+        self._guard = guard
+        self._before = False
+
+    def __enter__(self) -> None:
+        if self._guard is not None:
+            self._before, self._guard.in_use = self._guard.in_use, False
+
+    def __exit__(self, *_error: object) -> None:
+        if self._guard is not None:
+            self._guard.in_use = self._before
 
 
 class BoundProtocol:
@@ -34,22 +61,21 @@ class BoundProtocol:
         clauses: Renders the binding.
         check: The courtesy check of statement text.
         terminate: Closes the connection at once, without talking to the server.
-        pooled: Tells whether asyncpg's own pool has handed the connection out: it settles what
-            was interrupted, and resets the connection, before anybody else gets it.
 
-    ``in_use`` is True while the connection is handed out by its pool. While it is not, what is
+    ``pooled`` is True when asyncpg's own pool has handed the connection out: that pool settles
+    what was interrupted, and resets the session, before anybody else gets it. ``in_use`` is True
+    while the connection is handed out by any pool. While it is not, what is
     sent is the pool's own upkeep (type introspection, pings, resets): it runs unbound, so the
     database shows it no row of any tenant.
     """
 
     __slots__ = (
-        "_alone",
         "_armed",
         "_bind_execute",
+        "_blocked",
         "_get_timeout",
-        "_interrupted",
+        "_is_cancelling",
         "_named_by_argument",
-        "_pooled",
         "_prepare",
         "_protocol",
         "_query",
@@ -65,6 +91,7 @@ class BoundProtocol:
         "is_connected",
         "is_in_transaction",
         "owner",
+        "pooled",
     )
 
     def __init__(
@@ -74,25 +101,25 @@ class BoundProtocol:
         clauses: Clauses,
         check: StatementCheck,
         terminate: Callable[[], None],
-        pooled: Callable[[], bool],
     ) -> None:
         self._protocol = protocol
         self._terminate = terminate
-        self._pooled = pooled
-        self._interrupted = False
+        self.pooled = False
+        self._blocked = ""
         self.clauses = clauses
         self.check = check
         self.in_use = False
         self.owner: UserExecutionContext | None = None
         self.expected: str | None = None
         self._armed: str | None = None
-        self._alone = False
+        self._blocked = ""
         self._named_by_argument: set[str] = set()
         # Asked for at every statement; a look-up through __getattr__ costs five times as much.
         self.is_connected = protocol.is_connected
         self.is_in_transaction = protocol.is_in_transaction
         self.get_settings = protocol.get_settings
         self.get_record_class = protocol.get_record_class
+        self._is_cancelling = protocol._is_cancelling  # noqa: SLF001 - as below
         self._get_timeout = protocol._get_timeout  # noqa: SLF001 - asyncpg asks for it by this name
         self._prepare: Sending = protocol.prepare
         self._query: Sending = protocol.query
@@ -111,24 +138,30 @@ class BoundProtocol:
             return self.owner.tenant_id
         return self.expected
 
-    def hand_out(self, expected: str | None) -> None:
+    def hand_out(self, expected: str | None, *, pooled: bool) -> None:
         """Mark the connection in use, by tenant *expected* alone if that is known already."""
         self.in_use = True
+        self.pooled = pooled
         self.expected = expected
-        self._interrupted = False
+        self._blocked = ""
 
     def take_back(self) -> None:
         """Mark the connection as its pool's."""
         self.in_use = False
         self.expected = None
 
+    def is_owner(self) -> bool:
+        """Tell, quickly, whether the very context that began the transaction is current."""
+        context = current_context()
+        return context is not None and context is self.owner
+
     def abandon(self, error: BaseException) -> None:
         """Let nobody use the connection after *error* left the server's state unknown.
 
         A cancelled one goes back to asyncpg's pool, which settles it; any other is terminated.
         """
-        if isinstance(error, CancelledError) and self._pooled():
-            self._interrupted = True
+        if isinstance(error, CancelledError) and self.pooled:
+            self._blocked = _INTERRUPTED
         else:
             self._terminate()
 
@@ -141,8 +174,9 @@ class BoundProtocol:
             RLSViolationError: No tenant (``RLS_NOT_ENFORCED``), or another than the one that
                 SQLAlchemy got the connection for (``TENANT_MISMATCH``).
         """
-        context = require_tenant()
-        self._refuse_interrupted()
+        context = current_context() or require_tenant()
+        if self._blocked:
+            raise InterfaceError(f"cannot perform operation: {self._blocked}")
         if self.expected is not None and self.expected != context.tenant_id:
             raise mismatch(
                 "this connection was asked for under another tenant's context. Use one for each",
@@ -162,7 +196,7 @@ class BoundProtocol:
         and a commit would keep that. asyncpg's pool resets the session when it gets the
         connection back; SQLAlchemy's does not.
         """
-        if not self._pooled():
+        if not self.pooled:
             self._armed = self.clauses.reset
 
     def disarm(self) -> str | None:
@@ -170,14 +204,9 @@ class BoundProtocol:
         unsent, self._armed = self._armed, None
         return unsent
 
-    @contextmanager
-    def upkeep(self) -> Iterator[None]:
-        """Let the block send unbound: ends of transactions, and the pool's resets."""
-        before, self.in_use = self.in_use, False
-        try:
-            yield
-        finally:
-            self.in_use = before
+    def upkeep(self) -> Upkeep:
+        """Let a block send unbound: ends of transactions, and the pool's resets."""
+        return Upkeep(self)
 
     # Statements: plain functions that give the driver's own awaitable, as one coroutine more for
     # each message would be a measurable part of a transaction.
@@ -206,14 +235,26 @@ class BoundProtocol:
             self._may_send()
         return self._prepare(stmt_name, query, *args, **options)
 
-    def bind_execute(self, state: Any, args: Any, *rest: Any, **options: Any) -> Awaitable[Any]:
+    def bind_execute(  # noqa: PLR0917 - asyncpg's signature; spelled out, as it is the hot one
+        self,
+        state: Any,
+        args: Any,
+        portal_name: str,
+        limit: int,
+        return_extra: bool,  # noqa: FBT001 - as above
+        timeout: float | None,
+    ) -> Awaitable[Any]:
         """Run a prepared statement."""
+        send = self._bind_execute
         if self.in_use:
             if self._named_by_argument and state.query in self._named_by_argument:
                 self.check.refuse_named(args)
-            if not self._may_send():
-                return self._send_alone(self._bind_execute, state, args, *rest, **options)
-        return self._bind_execute(state, args, *rest, **options)
+            usual = self.is_owner() and self.is_in_transaction() and not self._blocked
+            if not usual and not self._may_send():
+                return self._send_alone(
+                    send, state, args, portal_name, limit, return_extra, timeout
+                )
+        return send(state, args, portal_name, limit, return_extra, timeout)
 
     def bind_execute_many(
         self, state: Any, args: Any, *rest: Any, **options: Any
@@ -248,35 +289,27 @@ class BoundProtocol:
 
     def _may_send(self) -> bool:
         """Tell whether a bound transaction is open; raise when it is another's, or nobody asks."""
-        if self._alone:  # another task would slip into the lone statement's transaction
-            raise InterfaceError("cannot perform operation: another operation is in progress")
-        self._refuse_interrupted()
+        if self._blocked:
+            raise InterfaceError(f"cannot perform operation: {self._blocked}")
         if self.is_in_transaction():
             require_same(self.owner)
             return True
         require_tenant()
         return False
 
-    def _refuse_interrupted(self) -> None:
-        if self._interrupted:
-            raise InterfaceError(
-                "cannot perform operation: a transaction was cancelled on this connection while "
-                "it began or ended. Release it to its pool"
-            )
-
     async def _send_alone(self, method: Sending, *args: Any, **options: Any) -> Any:
         """Run one statement in a bound transaction of its own."""
         self.owner = require_tenant()
-        self._alone = True
+        self._blocked = _IN_PROGRESS  # another task would slip into this transaction
         try:
             await self._query(f"BEGIN;{self.clauses.bind(self.owner)}", None)
             answer = await method(*args, **options)
             await self._query("COMMIT", None)
         except BaseException as error:
+            self._blocked = ""
             await self._undo(error)
             raise
-        finally:
-            self._alone = False
+        self._blocked = ""
         return answer
 
     async def _undo(self, error: BaseException) -> None:

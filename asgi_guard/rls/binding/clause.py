@@ -47,13 +47,15 @@ class Clauses:
         variables: Names of the two settings, and the shape of tenant ids.
     """
 
-    __slots__ = ("_recent", "_tenant", "_user", "variables")
+    __slots__ = ("_recent", "_tenant", "_user", "reset", "variables")
 
     def __init__(self, variables: RLSVariables) -> None:
         self.variables = variables
         # Quoted, because a plain name may be a keyword: current_user is one.
         self._tenant = _quote_setting(variables.setting)
         self._user = _quote_setting(variables.user_setting)
+        # What ends, after COMMIT, a tenant that was set for the session meanwhile.
+        self.reset = f"RESET {self._tenant};"
         self._recent = lru_cache(maxsize=_CACHED_PAIRS)(self._render)
 
     def bind(self, context: UserExecutionContext) -> str:
@@ -89,11 +91,6 @@ class Clauses:
     def probe(self, value: str) -> str:
         """Give the statement that binds *value*, no tenant's id, for the self-test."""
         return f"SET LOCAL {self._tenant} = {quote_literal(value)};"
-
-    @property
-    def reset(self) -> str:
-        """The statement after COMMIT that ends a tenant set for the session meanwhile."""
-        return f"RESET {self._tenant};"
 
     def read(self) -> str:
         """Give the query for the bound value; NULL or empty when there is none."""
