@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from asgi_guard.auth.middleware import AuthenticationMiddleware
 
 if TYPE_CHECKING:
-    from asgi_guard.auth.authenticator import BearerJWTAuthenticator
+    from asgi_guard.auth.authenticator import BearerAuthenticator, BearerJWTAuthenticator
 
-__all__ = ["AuthenticationMiddleware", "BearerJWTAuthenticator"]
+__all__ = ["AuthenticationMiddleware", "BearerAuthenticator", "BearerJWTAuthenticator"]
 
 
 def __getattr__(name: str) -> Any:
     """Load PyJWT and cryptography only for those who verify tokens (PEP 562)."""
-    if name != "BearerJWTAuthenticator":
+    if name not in {"BearerAuthenticator", "BearerJWTAuthenticator"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from asgi_guard.auth.authenticator import BearerJWTAuthenticator  # noqa: PLC0415 - the point
+    from asgi_guard.auth import authenticator  # noqa: PLC0415 - the point
 
-    return BearerJWTAuthenticator
+    return getattr(authenticator, name)

@@ -1,4 +1,4 @@
-"""BearerJWTAuthenticator: a JWT in the Authorization header, one algorithm, one key."""
+"""Bearer tokens (RFC 6750 section 2.1): which principal the Authorization header proves."""
 
 from __future__ import annotations
 
@@ -6,20 +6,55 @@ from typing import Any, Final
 
 from asgi_guard._internal.asgi import single_header
 from asgi_guard._internal.clock import SYSTEM_CLOCK
-from asgi_guard.auth.claims import ClaimRules
-from asgi_guard.auth.compact_jws import json_object, parse_compact_jws, refuse
-from asgi_guard.auth.verification_key import VerificationKey
-from asgi_guard.errors import RequestInvalidError
+from asgi_guard.auth.jose.key_source import PinnedKey
+from asgi_guard.auth.jose.policy import JwtPolicy
+from asgi_guard.auth.jose.refusal import refuse
+from asgi_guard.auth.jose.verification_key import VerificationKey
+from asgi_guard.auth.jose.verifier import TokenVerifier
+from asgi_guard.errors import ConfigError, RequestInvalidError
 from asgi_guard.protocols import Clock, Principal, Scope
 
-__all__ = ["BearerJWTAuthenticator"]
+__all__ = ["BearerAuthenticator", "BearerJWTAuthenticator"]
 
 _SCHEME: Final = b"bearer"
-_TYPES: Final = frozenset({"jwt", "at+jwt"})  # RFC 7519 section 5.1, RFC 9068 section 2.1
+_CACHED: Final = 1024
+_LONGEST_LEEWAY: Final = 300
 
 
-class BearerJWTAuthenticator:
-    """Verify a bearer token (RFC 6750 section 2.1) that is a JWT (RFC 7519).
+class BearerAuthenticator:
+    """Take the access token of a connection to a verifier.
+
+    Args:
+        verifier: Whose policy has the type ``access``.
+
+    Raises:
+        ConfigError: It has not.
+    """
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        if not isinstance(verifier, TokenVerifier) or "access" not in verifier.policy.types:
+            raise ConfigError("verifier", "verifies no access tokens", "Pass a TokenVerifier.")
+        self._verifier = verifier
+
+    async def authenticate(self, scope: Scope) -> Principal | None:
+        """Return who the bearer token speaks for; None if the connection carries none.
+
+        Raises:
+            AuthenticationError: There is one, and it is not acceptable; one that is bound to a
+                key (``cnf``) is no bearer token (RFC 9449 section 7.2).
+            UnavailableError: The keys cannot be had now.
+        """
+        token = _bearer_token(scope)
+        if token is None:
+            return None
+        verified = await self._verifier.verify(token)
+        if verified.is_bound:
+            refuse("token_bound_to_a_key")
+        return verified.principal
+
+
+class BearerJWTAuthenticator(BearerAuthenticator):
+    """Verify bearer tokens of an issuer whose one key is known: one algorithm, one key.
 
     Args:
         key: The public key (PEM, or a ``cryptography`` object); for ``HS*`` the secret. Parsed
@@ -36,8 +71,12 @@ class BearerJWTAuthenticator:
         ConfigError: The key is weak, or not of the algorithm's kind; a name is empty.
 
     Refuses, whatever the bytes, with `AuthenticationError` alone: ``exp`` and ``sub`` are
-    required, ``crit`` is not understood, a token bound to a key (``cnf``) is no bearer token.
-    Knows neither revocation nor rotation: it holds one key until the app is restarted.
+    required, ``crit`` is not understood, a key that the token brings along is not used, a token
+    bound to a key (``cnf``) is no bearer token.
+
+    Takes tokens of any lifetime, typed ``at+jwt``, ``JWT`` or not at all, for not every issuer
+    writes RFC 9068; and holds one key until the app is restarted. A `TokenVerifier` with a
+    `JwtPolicy`, in a `BearerAuthenticator`, is stricter and follows rotation.
     """
 
     def __init__(
@@ -52,37 +91,22 @@ class BearerJWTAuthenticator:
         roles_claim: str = "roles",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._key = VerificationKey(key, algorithm=algorithm)
-        self._rules = ClaimRules(
+        if not 0 <= leeway <= _LONGEST_LEEWAY:
+            raise ConfigError("leeway", f"is {leeway!r}", "Pass 0 to 300 seconds.")
+        pinned = VerificationKey(key, algorithm=algorithm)
+        policy = JwtPolicy(
             issuer=issuer,
             audience=audience,
-            leeway=leeway,
+            algorithms=(algorithm,),
+            skew=leeway,
+            required_claims=("sub",),
             tenant_claim=tenant_claim,
             roles_claim=roles_claim,
+            insecure_untyped_access=True,
+            insecure_any_lifetime=True,
         )
-        self._clock = clock
-
-    async def authenticate(self, scope: Scope) -> Principal | None:
-        """Return who the bearer token speaks for; None if the connection carries none.
-
-        Raises:
-            AuthenticationError: There is one, and it is not acceptable.
-        """
-        token = _bearer_token(scope)
-        return None if token is None else self._verified(token)
-
-    def _verified(self, token: bytes) -> Principal:
-        jws = parse_compact_jws(token)
-        header = jws.header
-        if header.get("alg") != self._key.algorithm:
-            refuse("algorithm_not_accepted")
-        if "crit" in header or "b64" in header:  # RFC 7515 section 4.1.11, RFC 7797
-            refuse("crit_not_understood")
-        if not _is_accepted_type(header.get("typ")):
-            refuse("type_not_accepted")
-        if not self._key.verify(jws.signing_input, jws.signature):
-            refuse("signature_invalid")
-        return self._rules.principal(json_object(jws.payload), now=self._clock.now())
+        keys = PinnedKey(pinned)
+        super().__init__(TokenVerifier(policy, keys=keys, cache_size=_CACHED, clock=clock))
 
 
 def _bearer_token(scope: Scope) -> bytes | None:
@@ -97,9 +121,3 @@ def _bearer_token(scope: Scope) -> bytes | None:
         return None
     scheme, _, token = value.partition(b" ")
     return token.strip(b" ") if scheme.lower() == _SCHEME else None
-
-
-def _is_accepted_type(typ: object) -> bool:
-    if typ is None:
-        return True
-    return isinstance(typ, str) and typ.lower().removeprefix("application/") in _TYPES

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asgi_guard.auth.verification_key import VerificationKey
+from asgi_guard.auth.jose.verification_key import VerificationKey
 from asgi_guard.errors import ConfigError
 from asgi_guard.secret import Secret
 from tests.support.tenancy_tokens import (

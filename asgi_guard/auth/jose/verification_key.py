@@ -11,29 +11,26 @@ from contextlib import suppress
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    SECP384R1,
-    SECP521R1,
-    EllipticCurvePublicKey,
-)
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from jwt.algorithms import get_default_algorithms
 
+from asgi_guard.auth.jose.algorithms import (
+    CURVES,
+    RSA_ALGORITHMS,
+    SHORTEST_RSA,
+    SHORTEST_SECRET,
+    canonical_algorithm,
+    implementation,
+)
 from asgi_guard.errors import ConfigError
 from asgi_guard.secret import Secret
 
 __all__ = ["VerificationKey"]
 
-_SHORTEST_RSA: Final = 2048  # bits; RFC 7518 section 3.3
-# RFC 7518 section 3.2: as long as the hash; a shorter secret is searched offline.
-_SHORTEST_SECRET: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
-_CURVES: Final = {"ES256": SECP256R1, "ES384": SECP384R1, "ES512": SECP521R1}
-_RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-_ALGORITHMS: Final = frozenset({*_SHORTEST_SECRET, *_CURVES, *_RSA, "EdDSA"})
+_LONGEST_RSA: Final = 16384  # bits; a larger modulus is a way to burn processor time
 
 
 class VerificationKey:
@@ -42,32 +39,57 @@ class VerificationKey:
     Args:
         key: For ``HS*`` the secret (a `Secret`, str or bytes), else a public key: PEM, or an
             object of ``cryptography``.
-        algorithm: One of RFC 7518 section 3.1 (not ``none``), or ``EdDSA`` (RFC 8037).
+        algorithm: One of RFC 7518 section 3.1 (not ``none``), ``EdDSA`` (RFC 8037) or
+            ``Ed25519`` (RFC 9864).
+        kid: By which tokens name it; None if they need not.
 
     Raises:
         ConfigError: The key is weak, private, unreadable, or of another kind than the algorithm.
     """
 
-    __slots__ = ("_key", "_verify", "algorithm")
+    __slots__ = ("_key", "_names", "_verify", "algorithm", "kid")
 
-    def __init__(self, key: Any, *, algorithm: str) -> None:
-        if algorithm not in _ALGORITHMS:
-            known = ", ".join(sorted(_ALGORITHMS))
-            raise ConfigError("algorithm", f"{algorithm!r} is not supported", f"Use {known}.")
-        self.algorithm = algorithm
+    def __init__(self, key: Any, *, algorithm: str, kid: str | None = None) -> None:
+        self.algorithm = canonical_algorithm(algorithm)
+        self.kid = kid
         plain = key.reveal() if isinstance(key, Secret) else key
-        self._key = _secret(plain, algorithm) if algorithm in _SHORTEST_SECRET else _public(plain)
-        if algorithm not in _SHORTEST_SECRET:
-            _check_kind(self._key, algorithm)
-        self._verify = get_default_algorithms()[algorithm].verify
+        self._key = _secret(plain, algorithm) if self.is_symmetric else _public(plain)
+        if not self.is_symmetric:
+            _check_kind(self._key, self.algorithm)
+        self._names = {self.algorithm}
+        if isinstance(self._key, Ed25519PublicKey):
+            self._names.add("Ed25519")
+        elif algorithm == "Ed25519":
+            raise ConfigError("key", "is on Ed448", "Name its algorithm: EdDSA.")
+        self._verify = implementation(self.algorithm).verify
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether it can sign as well."""
+        return self.algorithm in SHORTEST_SECRET
+
+    @property
+    def public_key(self) -> Any:
+        """The object of ``cryptography``; None for a secret."""
+        return None if self.is_symmetric else self._key
+
+    def takes(self, name: object) -> bool:
+        """Tell whether the ``alg`` of a token is the one of this key."""
+        return isinstance(name, str) and name in self._names
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Tell whether *signature* over *message* was made with the other half of this key."""
-        return self._verify(message, self._key, signature)
+        try:
+            return self._verify(message, self._key, signature)
+        except ValueError:  # a number too large for the key
+            return False
+
+    def __repr__(self) -> str:
+        return f"VerificationKey(algorithm={self.algorithm!r}, kid={self.kid!r})"
 
 
 def _secret(key: Any, algorithm: str) -> bytes:
-    shortest = _SHORTEST_SECRET[algorithm]
+    shortest = SHORTEST_SECRET[algorithm]
     if isinstance(key, str):
         key = key.encode()
     if not isinstance(key, bytes):
@@ -103,18 +125,20 @@ def _public(key: Any) -> Any:
 
 
 def _check_kind(key: Any, algorithm: str) -> None:
-    if algorithm in _RSA and isinstance(key, RSAPublicKey):
-        if key.key_size < _SHORTEST_RSA:
+    if algorithm in RSA_ALGORITHMS and isinstance(key, RSAPublicKey):
+        if key.key_size < SHORTEST_RSA:
             raise ConfigError(
-                "key", f"has {key.key_size} bits", f"Use RSA of {_SHORTEST_RSA} bits or more."
+                "key", f"has {key.key_size} bits", f"Use RSA of {SHORTEST_RSA} bits or more."
             )
+        if key.key_size > _LONGEST_RSA:
+            raise ConfigError("key", f"has {key.key_size} bits", "Use RSA of 4096 bits.")
         return
-    if algorithm in _CURVES and isinstance(key, EllipticCurvePublicKey):
-        if not isinstance(key.curve, _CURVES[algorithm]):
+    if algorithm in CURVES and isinstance(key, EllipticCurvePublicKey):
+        if not isinstance(key.curve, CURVES[algorithm]):
             raise ConfigError(
                 "key",
                 f"is on {key.curve.name}",
-                f"{algorithm} means {_CURVES[algorithm].name} (RFC 7518 section 3.4).",
+                f"{algorithm} means {CURVES[algorithm].name} (RFC 7518 section 3.4).",
             )
         return
     if algorithm == "EdDSA" and isinstance(key, Ed25519PublicKey | Ed448PublicKey):

@@ -1,0 +1,30 @@
+"""Keys and tokens: JSON Web Keys, Signatures and Tokens (RFC 7515 to 7519, 8725, 9068).
+
+Protects against the token that two parsers read differently, that picks its own algorithm or
+brings its own key, that was made for another service or purpose, and against a signing key that
+is weak, torn in a rotation, or readable by others.
+"""
+
+from __future__ import annotations
+
+from asgi_guard.auth.jose.issuer import IssuedToken, TokenIssuer
+from asgi_guard.auth.jose.key_source import KeySet, KeySource, PinnedKey, SigningKeySource
+from asgi_guard.auth.jose.policy import JwtPolicy
+from asgi_guard.auth.jose.signing_key import SigningKey
+from asgi_guard.auth.jose.verification_key import VerificationKey
+from asgi_guard.auth.jose.verified_token import VerifiedToken
+from asgi_guard.auth.jose.verifier import TokenVerifier
+
+__all__ = [
+    "IssuedToken",
+    "JwtPolicy",
+    "KeySet",
+    "KeySource",
+    "PinnedKey",
+    "SigningKey",
+    "SigningKeySource",
+    "TokenIssuer",
+    "TokenVerifier",
+    "VerificationKey",
+    "VerifiedToken",
+]

@@ -1,0 +1,246 @@
+"""TokenIssuer: tokens that a verifier of the same policy accepts, and no others."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from asgi_guard._internal.clock import SYSTEM_CLOCK
+from asgi_guard._internal.events import emit
+from asgi_guard._internal.pools import BoundedPool
+from asgi_guard.auth.jose.base64url import b64url_encode
+from asgi_guard.auth.jose.claims import ClaimRules
+from asgi_guard.auth.jose.key_source import SigningKeySource
+from asgi_guard.auth.jose.policy import TOKEN_TYPES, JwtPolicy
+from asgi_guard.auth.jose.principal import principal_of
+from asgi_guard.auth.jose.signing_key import SigningKey
+from asgi_guard.errors import AuthenticationError, ConfigError
+from asgi_guard.protocols import Clock
+from asgi_guard.secret import Secret
+
+__all__ = ["IssuedToken", "TokenIssuer"]
+
+_JTI_BYTES: Final = 16
+_OURS: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti", "sub", "client_id"})
+_TYP: Final = {**TOKEN_TYPES, "id": "JWT"}  # as it is usually written
+_SIGNERS: Final = BoundedPool("jose-sign", workers=1, queue=256, full="signers_busy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedToken:
+    """A token that was made.
+
+    Args:
+        token: The compact serialisation; ``reveal()`` it into the response.
+        token_type: ``"access"``, ``"id"`` ...
+        jti: Its id (RFC 7519 section 4.1.7).
+        kid: Of the key that signed it.
+        issued_at: Unix seconds.
+        expires_at: Unix seconds, the token's ``exp``.
+    """
+
+    token: Secret
+    token_type: str
+    jti: str
+    kid: str
+    issued_at: int
+    expires_at: int
+
+
+class TokenIssuer:
+    """Make tokens under one policy.
+
+    Args:
+        policy: What the tokens must be; the verifiers hold the same.
+        keys: A `KeyManager`, or anything else with `SigningKeySource`'s methods.
+        clock: Where "now" comes from.
+
+    Raises:
+        ConfigError: *keys* retires a key before the tokens it signed have expired.
+
+    Signing runs in a thread: RSA-4096 takes milliseconds. Each token leaves one event
+    ``TOKEN_ISSUED`` with its type, kid and the hash of its ``jti``.
+    """
+
+    def __init__(
+        self, policy: JwtPolicy, *, keys: SigningKeySource, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        if keys.grace < policy.longest_lifetime:
+            raise ConfigError(
+                "keys.grace",
+                f"is {keys.grace:g} s, and a token lives {policy.longest_lifetime:g} s",
+                "A rotation would log its owner out. Raise longest_token of the KeyManager.",
+            )
+        self.policy = policy
+        self._keys = keys
+        self._clock = clock
+        self._rules = {each: ClaimRules.of(policy, each) for each in policy.types}
+
+    async def issue_access(
+        self,
+        subject: str,
+        *,
+        client_id: str,
+        tenant_id: str | None = None,
+        session_id: str | None = None,
+        roles: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        lifetime: int | None = None,
+        claims: Mapping[str, Any] | None = None,
+    ) -> IssuedToken:
+        """Make an access token (RFC 9068 section 2).
+
+        Args:
+            subject: Stable id of the user.
+            client_id: The OAuth client it is for.
+            tenant_id: Tenant it is bound to.
+            session_id: Server-side session behind it.
+            roles: Roles that it grants.
+            scopes: OAuth scopes that it grants.
+            lifetime: Seconds; no more than the policy's, which is the default.
+            claims: Further claims, e.g. ``cnf``.
+
+        Raises:
+            ConfigError: The policy would refuse the token.
+            UnavailableError: Too many tokens wait to be signed, or there is no key.
+        """
+        known: dict[str, Any] = {
+            "client_id": client_id,
+            self.policy.tenant_claim: tenant_id,
+            "sid": session_id,
+            self.policy.roles_claim: sorted(set(roles)) or None,
+            "scope": " ".join(sorted(set(scopes))) or None,
+        }
+        return await self._issue("access", subject, known, claims, lifetime)
+
+    async def issue_id(
+        self,
+        subject: str,
+        *,
+        session_id: str | None = None,
+        nonce: str | None = None,
+        lifetime: int | None = None,
+        claims: Mapping[str, Any] | None = None,
+    ) -> IssuedToken:
+        """Make an ID token (OpenID Connect Core 1.0 section 2); the audience is the client.
+
+        Raises:
+            ConfigError: The policy would refuse the token.
+            UnavailableError: Too many tokens wait to be signed, or there is no key.
+        """
+        known = {"sid": session_id, "nonce": nonce}
+        return await self._issue("id", subject, known, claims, lifetime)
+
+    async def issue_refresh(
+        self,
+        subject: str,
+        *,
+        family: str,
+        lifetime: int | None = None,
+        claims: Mapping[str, Any] | None = None,
+    ) -> IssuedToken:
+        """Make a refresh token of one *family*: all that descend from one login.
+
+        Does not remember it: whether it was used already is for whoever keeps the family.
+
+        Raises:
+            ConfigError: The policy would refuse the token.
+            UnavailableError: Too many tokens wait to be signed, or there is no key.
+        """
+        return await self._issue("refresh", subject, {"fam": family}, claims, lifetime)
+
+    async def _issue(
+        self,
+        token_type: str,
+        subject: str,
+        known: Mapping[str, Any],
+        further: Mapping[str, Any] | None,
+        lifetime: int | None,
+    ) -> IssuedToken:
+        payload = self._payload(token_type, subject, known, further or {}, lifetime)
+        key = self._keys.signing_key()
+        signing_input = _signing_input(_TYP[token_type], key, payload)
+        signature = await _SIGNERS.run(lambda: key.sign(signing_input))
+        token = signing_input + b"." + b64url_encode(signature)
+        if len(token) > self.policy.longest_token:
+            raise ConfigError("claims", f"make a token of {len(token)} bytes", "Leave some out.")
+        emit(
+            "TOKEN_ISSUED",
+            outcome="allowed",
+            clock=self._clock,
+            details={
+                "token_type": token_type,
+                "kid": key.kid,
+                "jti_sha256": sha256(payload["jti"].encode()).hexdigest(),
+            },
+        )
+        return IssuedToken(
+            token=Secret(token.decode()),
+            token_type=token_type,
+            jti=payload["jti"],
+            kid=key.kid,
+            issued_at=payload["iat"],
+            expires_at=payload["exp"],
+        )
+
+    def _payload(
+        self,
+        token_type: str,
+        subject: str,
+        known: Mapping[str, Any],
+        further: Mapping[str, Any],
+        lifetime: int | None,
+    ) -> dict[str, Any]:
+        if token_type not in self._rules:
+            raise ConfigError("token_type", f"{token_type!r} is not in the policy", "Add it.")
+        taken = sorted({*_OURS, *known} & set(further))
+        if taken:
+            raise ConfigError("claims", f"set {', '.join(taken)}", "Use the argument instead.")
+        now = int(self._clock.now())
+        payload = {
+            "iss": self.policy.issuer,
+            "aud": self.policy.audience,
+            "sub": subject,
+            "iat": now,
+            "exp": now + (self.policy.lifetime_of(token_type) if lifetime is None else lifetime),
+            "jti": secrets.token_urlsafe(_JTI_BYTES),
+            **{name: value for name, value in known.items() if value is not None},
+            **further,
+        }
+        self._check(token_type, payload, now)
+        return payload
+
+    def _check(self, token_type: str, payload: dict[str, Any], now: int) -> None:
+        """Refuse to sign what a verifier would refuse: its user would be logged out at once."""
+        reason = ""
+        try:
+            end = self._rules[token_type].check(payload, now=now)
+            if token_type == "access":  # noqa: S105 - a kind of token
+                principal_of(
+                    payload,
+                    tenant_claim=self.policy.tenant_claim,
+                    roles_claim=self.policy.roles_claim,
+                    expires_at=end,
+                )
+        except AuthenticationError as refusal:
+            reason = refusal.reason
+        if reason:
+            raise ConfigError("claims", f"would be refused: {reason}", "See JwtPolicy.")
+
+
+def _signing_input(typ: str, key: SigningKey, payload: Mapping[str, Any]) -> bytes:
+    header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
+    return b64url_encode(_json(header)) + b"." + b64url_encode(_json(payload))
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    problem = None
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        problem = type(error).__name__
+    raise ConfigError("claims", f"are no JSON ({problem})", "Pass plain finite values.")

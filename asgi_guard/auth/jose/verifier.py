@@ -1,0 +1,163 @@
+"""TokenVerifier: a token in, what it proves out, or one kind of error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from asgi_guard._internal.clock import SYSTEM_CLOCK
+from asgi_guard.auth.jose.claims import ClaimRules
+from asgi_guard.auth.jose.compact_jws import (
+    CompactJWS,
+    check_header,
+    parse_compact_jws,
+    token_bytes,
+)
+from asgi_guard.auth.jose.key_source import KeySource
+from asgi_guard.auth.jose.policy import TOKEN_TYPES, JwtPolicy
+from asgi_guard.auth.jose.principal import principal_of
+from asgi_guard.auth.jose.refusal import refuse
+from asgi_guard.auth.jose.strict_json import frozen
+from asgi_guard.auth.jose.verified_cache import VerifiedCache
+from asgi_guard.auth.jose.verified_token import VerifiedToken
+from asgi_guard.errors import ConfigError
+from asgi_guard.protocols import Clock
+
+__all__ = ["TokenVerifier"]
+
+_ACCESS: Final = "access"
+_UNTYPED: Final = frozenset({"at+jwt", "jwt", ""})
+
+
+class TokenVerifier:
+    """Verify tokens under one policy.
+
+    Args:
+        policy: What a token must be.
+        keys: Where keys are found: a `KeyManager`, a `KeySet`, remote keys.
+        cache_size: How many verified tokens are remembered; 0 to verify each time.
+        is_revoked: Asked for each token on each use, cached or not; it must not block.
+        clock: Where "now" comes from.
+
+    Raises:
+        ConfigError: An argument is not what it should be.
+
+    Whatever the input, a token is accepted or `AuthenticationError` is raised; `UnavailableError`
+    if the keys cannot be had. Safe under threads.
+    """
+
+    def __init__(
+        self,
+        policy: JwtPolicy,
+        *,
+        keys: KeySource,
+        cache_size: int = 4096,
+        is_revoked: Callable[[VerifiedToken], bool] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if not isinstance(policy, JwtPolicy):
+            raise ConfigError("policy", "is no JwtPolicy", "Pass one.")
+        if isinstance(keys, type) or not isinstance(keys, KeySource):
+            raise ConfigError("keys", "is no source of keys", "Pass a KeyManager or a KeySet.")
+        if cache_size < 0:
+            raise ConfigError("cache_size", f"is {cache_size}", "Pass 0 or more.")
+        self.policy = policy
+        self._keys = keys
+        self._algorithms = {*policy.algorithms}
+        if "EdDSA" in self._algorithms:
+            self._algorithms.add("Ed25519")
+        self._rules = {each: ClaimRules.of(policy, each) for each in policy.types}
+        self._types = {each: _accepted_types(policy, each) for each in policy.types}
+        self._cache = VerifiedCache(policy.sha256, size=cache_size)
+        self._is_revoked = is_revoked
+        self._clock = clock
+
+    async def verify(self, token: bytes | str, *, token_type: str = _ACCESS) -> VerifiedToken:
+        """Return what *token* proves.
+
+        Args:
+            token: The compact serialisation, without a scheme.
+            token_type: Which kind it must be; the token's own ``typ`` must agree.
+
+        Raises:
+            AuthenticationError: It does not hold; ``reason`` says why, to the operator.
+            UnavailableError: The keys cannot be had now.
+            ConfigError: The policy has no such type.
+        """
+        raw = token_bytes(token)
+        if token_type not in self._rules:
+            raise ConfigError("token_type", f"{token_type!r} is not in the policy", "Add it.")
+        if len(raw) > self.policy.longest_token:
+            refuse("token_too_long")
+        name = self._cache.name(raw, token_type)
+        found = self._cache.get(name, keys=self._keys, now=self._clock.now())
+        if found is None:
+            found = await self._verified(raw, token_type, name)
+        if self._is_revoked is not None and self._is_revoked(found):
+            refuse("token_revoked")
+        return found
+
+    def forget_verified(self) -> None:
+        """Empty the cache, so that each token is verified again."""
+        self._cache.clear()
+
+    async def _verified(self, raw: bytes, token_type: str, name: bytes) -> VerifiedToken:
+        jws = parse_compact_jws(raw, longest=self.policy.longest_token)
+        kid, algorithm = self._read_header(jws, token_type)
+        key = self._keys.find(kid, algorithm)
+        if key is None:
+            await self._keys.look_again(kid)
+            key = self._keys.find(kid, algorithm)
+        if key is None:
+            refuse("key_unknown")
+        if not key.takes(algorithm):
+            refuse("algorithm_not_accepted")
+        if not key.verify(jws.signing_input, jws.signature):
+            refuse("signature_invalid")
+        now = self._clock.now()  # after the wait for keys
+        token = self._read_claims(jws, kid, token_type, now)
+        self._cache.put(name, token, key, now)
+        return token
+
+    def _read_header(self, jws: CompactJWS, token_type: str) -> tuple[str | None, str]:
+        algorithm = jws.header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in self._algorithms:
+            refuse("algorithm_not_accepted")
+        kid = check_header(jws.header)
+        typ = jws.header.get("typ", "")
+        if not isinstance(typ, str) or _plain_type(typ) not in self._types[token_type]:
+            refuse("type_not_accepted")
+        return kid, algorithm
+
+    def _read_claims(
+        self, jws: CompactJWS, kid: str | None, token_type: str, now: float
+    ) -> VerifiedToken:
+        claims = jws.claims()
+        expires_at = self._rules[token_type].check(claims, now=now)
+        principal = None
+        if token_type == _ACCESS:
+            principal = principal_of(
+                claims,
+                tenant_claim=self.policy.tenant_claim,
+                roles_claim=self.policy.roles_claim,
+                expires_at=expires_at,
+            )
+        return VerifiedToken(
+            claims=frozen(claims) if principal is None else principal.claims,
+            token_type=token_type,
+            algorithm=jws.header["alg"],
+            kid=kid,
+            expires_at=expires_at,
+            principal=principal,
+        )
+
+
+def _accepted_types(policy: JwtPolicy, token_type: str) -> frozenset[str]:
+    if token_type == _ACCESS and policy.insecure_untyped_access:
+        return _UNTYPED
+    return frozenset({TOKEN_TYPES[token_type]})
+
+
+def _plain_type(typ: str) -> str:
+    # RFC 7515 section 4.1.9: "application/" may be left out, and case does not matter.
+    return typ.lower().removeprefix("application/")
