@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from asgi_guard.errors import ConfigError
 
 __all__ = ["read_records", "verify_directory"]
 
+_MOST_SKEW: Final = timedelta(days=1)  # a service whose clock is ahead tells of tomorrow
 _UNREADABLE: Final = (OSError, EOFError, zlib.error)
 
 
@@ -135,7 +137,7 @@ def _relevant(segments: list[Segment], query: AuditQuery, start: int) -> list[Se
     kept = [segment for segment in segments if segment.number >= start]
     if query.since is None:
         return kept
-    since = time_text(query.since)
+    since = time_text(query.since - _MOST_SKEW)
     while len(kept) > 1 and (_began(kept[1]) or "~") < since:
         kept.pop(0)
     return kept

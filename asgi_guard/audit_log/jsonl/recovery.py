@@ -62,7 +62,7 @@ def recover(directory: Path, keys: AuditVerifyKeys) -> Recovered:
     torn: list[TornTail] = []
     for segment in reversed(list_segments(directory)):
         verifier, good, size = _read(segment, keys)
-        if good < size:
+        if good < size or verifier.latest is None:
             torn.append(TornTail(segment, good, size - good))
         if verifier.latest is None:
             continue  # killed while it was made: the segment before it is the last
@@ -87,7 +87,7 @@ def set_aside(tail: TornTail) -> str:
         content = file.read()
         digest = sha256(content).hexdigest()
         copy = path.with_name(f"torn-{tail.segment.number:08d}-{tail.offset}-{digest[:16]}")
-        if not copy.exists():
+        if content and not copy.exists():
             descriptor = create_private(copy)
             with open(descriptor, "wb") as kept:  # noqa: PTH123 - a descriptor, not a path
                 kept.write(content)

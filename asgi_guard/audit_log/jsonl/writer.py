@@ -139,7 +139,8 @@ class SegmentWriter:
 
     def _resume(self) -> None:
         found = recover(self._directory, self._keys)
-        notes = [_torn_event(tail, set_aside(tail), self._clock) for tail in found.torn]
+        aside = [(tail, set_aside(tail)) for tail in found.torn]
+        notes = [_torn_event(tail, digest, self._clock) for tail, digest in aside if tail.size]
         if found.chains is None or found.segment is None:
             self._chains = Chains(token_hex(16), first=1)
             self._begin_segment(1)
