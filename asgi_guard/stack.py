@@ -33,6 +33,7 @@ from asgi_guard.settings.checks import header_set
 from asgi_guard.settings.startup import Readiness, ReadyGate
 from asgi_guard.settings.verification import verify_database
 from asgi_guard.tenancy import TenantContextMiddleware
+from asgi_guard.tenancy.current import no_context
 from asgi_guard.tenancy.fail_closed import FailClosedMiddleware
 
 if TYPE_CHECKING:
@@ -94,11 +95,10 @@ class Guard:
             self._subscribed = True
             for sink in self.settings.event_sinks:
                 subscribe(sink)
-        starlette = sys.modules.get("starlette.applications")  # no instance without its module
-        if starlette is not None and isinstance(app, starlette.Starlette):
+        if _is_a(app, "starlette.applications", "Starlette"):
             return self._install_in_starlette(app)
         _keep_status_of_errors(app)
-        if hasattr(app, "asgi_app"):
+        if _is_a(app, "quart", "Quart"):  # others may have an ``asgi_app`` and answer beside it
             app.asgi_app = self._wrap(app.asgi_app)
             return app
         return self._wrap(app)
@@ -222,7 +222,8 @@ class GuardedApp:
             headers.append((_REQUEST_ID, request_id))
 
         try:
-            await self._stack(scope, receive, on_response_start(send, name_request))
+            with no_context():  # also for what the outer layers answer and report
+                await self._stack(scope, receive, on_response_start(send, name_request))
         finally:
             scope.pop(DATABASES, None)  # a layer outside may hand the same scope in again
 
@@ -231,6 +232,11 @@ _SECOND: Final = (
     "there is a guard around this app, or inside it, already",
     "Install one guard, on the outermost app; it covers everything mounted below.",
 )
+
+
+def _is_a(app: object, module: str, name: str) -> bool:
+    """Tell whether *app* is of a framework's class; there is no instance without its module."""
+    return isinstance(app, getattr(sys.modules.get(module), name, ()))
 
 
 def _keep_status_of_errors(app: object) -> None:
