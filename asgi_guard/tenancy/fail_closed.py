@@ -55,7 +55,7 @@ class FailClosedMiddleware:
     by a 500 with the violation's code, one that has started is cut off by raising.
 
     WebSocket: before the handshake is accepted as for HTTP; afterwards the connection is closed
-    with 1008 (a refusal) or 1011 (anything else).
+    with 1008 (a refusal) or 1011 (anything else), also when the app hid a violation and returned.
 
     Does not touch a response that the app sends on purpose.
     """
@@ -74,13 +74,13 @@ class FailClosedMiddleware:
             await self.app(
                 scope, receive if scope["type"] == "http" else exchange.receive, exchange.send
             )
-            if not exchange.decided:
-                await exchange.answer(InternalError("the app returned without a response"))
+            if exchange.open and (watch.failure is not None or not exchange.decided):
+                await exchange.answer(watch.failure or InternalError("no response"))
         except GuardError as error:
             await exchange.answer(error)
         except Exception as error:
-            if exchange.open:
-                await exchange.answer(InternalError(type(error).__name__))
+            if exchange.open:  # it may be a group with a violation inside
+                await exchange.answer(watch.failure or InternalError(type(error).__name__))
             raise
         finally:
             end_watch(token)
