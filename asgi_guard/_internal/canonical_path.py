@@ -56,10 +56,9 @@ def _is_plain(path: str) -> bool:
     if path.isascii():
         return True
     # Replacement characters stand for bytes that were not UTF-8; isprintable() leaves out
-    # surrogates, joiners and bidi marks.
-    return (
-        "\ufffd" not in path and path.isprintable() and unicodedata.normalize("NFKC", path) == path
-    )
+    # surrogates, joiners and bidi marks. To normalise instead of asking would sort runs of
+    # accents by insertion: a second for one path of 200 kB.
+    return "\ufffd" not in path and path.isprintable() and unicodedata.is_normalized("NFKC", path)
 
 
 def _below_root(path: str, root: str) -> str:

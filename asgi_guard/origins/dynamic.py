@@ -18,6 +18,7 @@ from asgi_guard.origins.provider import (
     OriginSource,
     TenantOf,
     TenantPolicies,
+    bounded,
 )
 from asgi_guard.origins.public_suffix import load_public_suffixes
 from asgi_guard.protocols import Clock, Scope
@@ -42,9 +43,9 @@ class DynamicOriginPolicy:
         base: Origins of every tenant, e.g. your own console; asked first.
         provider: ``async (origin, scope) -> bool``.
         tenant_policies: ``async (tenant) -> OriginPolicy | None``, instead of *provider*.
-        tenant_of: Names the tenant that a connection addresses. Required by *tenant_policies*;
-            without it the answers of *provider* are not kept, since it is not known whose
-            they are.
+        tenant_of: Names the tenant that a connection addresses, in 253 characters at most.
+            Required by *tenant_policies*; without it the answers of *provider* are not kept,
+            since it is not known whose they are.
         cache_size: Most grants kept, and as many refusals.
         cache_ttl: Seconds that an answer is kept: how long a removed origin may still get in.
         timeout: Seconds that one question may take.
@@ -84,7 +85,7 @@ class DynamicOriginPolicy:
             clock=clock,
         )
         self._provider, self._tenant_policies = provider, tenant_policies
-        self._tenant_of = tenant_of
+        self._tenant_of = None if tenant_of is None else bounded(tenant_of)
         self._required_by: list[str] = []
         self._state = self._build(base if base is not None else OriginPolicy([]))
         if tenant_policies is not None:

@@ -23,6 +23,7 @@ __all__ = [
     "OriginSource",
     "TenantOf",
     "TenantPolicies",
+    "bounded",
 ]
 
 TenantOf = Callable[[Scope], str | None]
@@ -31,9 +32,23 @@ TenantOf = Callable[[Scope], str | None]
 It is a claim, not a proof: preflights carry no credential. It selects a list, nothing more.
 """
 
+_LONGEST_NAME: Final = 253  # of a host (RFC 1035 section 2.3.4); tenant ids are shorter
 _TENANT_UNKNOWN: Final = OriginDecision(False, "tenant_unknown")
 _DENIED: Final = OriginDecision(False, "provider_denied")
 _UNSAFE: Final = OriginDecision(False, "unsafe_policy")
+
+
+def bounded(tenant_of: TenantOf) -> TenantOf:
+    """Return *tenant_of*, for which nobody is called by a name longer than a host's.
+
+    Names are kept with what was learnt about them, and a stranger writes them.
+    """
+
+    def named(scope: Scope) -> str | None:
+        tenant = tenant_of(scope)
+        return tenant if isinstance(tenant, str) and len(tenant) <= _LONGEST_NAME else None
+
+    return named
 
 
 class OriginProvider(Protocol):
