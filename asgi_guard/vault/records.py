@@ -81,6 +81,15 @@ class Entry:
     secret: StoredSecret | None
     key: StoredKey | None
 
+    @property
+    def version(self) -> int:
+        """The newest version in use; 0 if there is none.
+
+        A crash between the files of a file store leaves a secret ahead of its head: written, and
+        never acknowledged.
+        """
+        return max(self.head.version if self.head else 0, self.secret.version if self.secret else 0)
+
 
 @runtime_checkable
 class VaultStore(Protocol):
