@@ -257,13 +257,13 @@ class ContextMissingError(IsolationError):
     """Code that needs a user's context ran without one."""
 
     code = "context_missing"
+    _problem: ClassVar[str] = (
+        "no UserExecutionContext is current here. Enter one with use_context(...), or carry it "
+        "across a thread boundary with propagate(fn)."
+    )
 
     def __init__(self, operation: str = "") -> None:
-        what = f"{operation}: " if operation else ""
-        super().__init__(
-            f"{what}no UserExecutionContext is current here. Enter one with use_context(...), or "
-            "carry it across a thread boundary with propagate(fn)."
-        )
+        super().__init__(f"{operation}: {self._problem}" if operation else self._problem)
         self.operation = operation
 
 
@@ -277,6 +277,10 @@ class ContextExpiredError(ContextMissingError):
     status = 401
     title = "Credential expired"
     headers = ((b"www-authenticate", b'Bearer error="invalid_token"'),)
+    _problem = (
+        "the credential behind the UserExecutionContext has expired. Come back with a fresh one; a "
+        "job that outlives its request's credential runs under rls_enforced_session(...)."
+    )
 
 
 class ExpansionError(IsolationError):

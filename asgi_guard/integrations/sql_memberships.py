@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.elements import ClauseElement
 
 from asgi_guard.errors import ConfigError, UnavailableError
+from asgi_guard.rls import is_guarded
 from asgi_guard.tenancy.membership import Membership, Status
 
 __all__ = ["SQLMemberships"]
@@ -46,7 +47,8 @@ class SQLMemberships:
         timeout: Seconds that one look-up may take, waiting for a connection included.
 
     Raises:
-        ConfigError: The engine is not async, a parameter is missing, or the timeout not positive.
+        ConfigError: The engine is not async or is guarded, a parameter is missing, or the timeout
+            is not positive.
 
     A status other than active, suspended and deleted counts as suspended. Of several rows the
     strictest status holds. Remembers nothing: put a `CachedMemberships` before it.
@@ -60,6 +62,12 @@ class SQLMemberships:
                 "SQLMemberships.engine",
                 f"is a {type(engine).__name__}",
                 "Pass an AsyncEngine, from sqlalchemy.ext.asyncio.create_async_engine.",
+            )
+        if is_guarded(engine):
+            raise ConfigError(
+                "SQLMemberships.engine",
+                "is guarded, and memberships are looked up before any tenant is bound",
+                "Pass create_async_engine(...) of a role that may read the membership tables only.",
             )
         if not timeout > 0:
             raise ConfigError("SQLMemberships.timeout", f"is {timeout!r}", "Pass more than 0.")

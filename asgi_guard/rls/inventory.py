@@ -92,24 +92,37 @@ def sort_tables(
 def _tables(source: TableSource) -> list[Table]:
     if isinstance(source, MetaData):
         return list(source.tables.values())
-    tables = [source] if isinstance(source, Table) else list(source)
+    if isinstance(source, Table):
+        return [source]
+    if isinstance(source, type) or not isinstance(source, Iterable):
+        raise _not_a_table(source)
+    tables = list(source)
     for table in tables:
         if not isinstance(table, Table):
-            raise ConfigError(
-                "tenant_policies(tables)",
-                f"got a {type(table).__name__}",
-                "Pass a MetaData, a Table or several Tables (a model's is Model.__table__).",
-            )
+            raise _not_a_table(table)
     return tables
+
+
+def _not_a_table(given: object) -> ConfigError:
+    return ConfigError(
+        "tenant_policies(tables)",
+        f"{given!r} is neither a MetaData nor a table",
+        "Pass Base.metadata, a Table or several Tables; a model's is Model.__table__.",
+    )
 
 
 def _names(items: Iterable[str | Table], schema: str) -> tuple[TableName, ...]:
     if isinstance(items, str):
         raise ConfigError("tenant_policies(tables)", f"{items!r} is one string", "Pass a list.")
-    return tuple(
-        TableName.of(item, schema) if isinstance(item, Table) else TableName.parse(item, schema)
-        for item in items
-    )
+    return tuple(_name(item, schema) for item in items)
+
+
+def _name(item: str | Table, schema: str) -> TableName:
+    if isinstance(item, Table):
+        return TableName.of(item, schema)
+    if not isinstance(item, str):
+        raise _not_a_table(item)
+    return TableName.parse(item, schema)
 
 
 def _refuse_unknown(kinds: dict[str, tuple[TableName, ...]], known: dict[TableName, Table]) -> None:

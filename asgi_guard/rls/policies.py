@@ -115,9 +115,17 @@ class TenantPolicies:
         ``await connection.execute(str(policies))``.
 
         Raises:
+            ConfigError: *connection* is an engine, or asynchronous.
             sqlalchemy.exc.DBAPIError: The database refused a statement: a table is missing, a
                 row has no tenant, or the role that runs this may not.
         """
+        if not isinstance(connection, Connection):
+            # An asynchronous one would take every statement and run none.
+            raise ConfigError(
+                "TenantPolicies.apply(connection)",
+                f"got a {type(connection).__name__}",
+                "Write: async with engine.begin() as c: await c.run_sync(policies.apply).",
+            )
         for statement in self.statements():
             # no_parameters: a "%" of format() is not a placeholder.
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

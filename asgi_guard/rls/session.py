@@ -12,7 +12,7 @@ from contextlib import (
 from types import TracebackType
 from typing import Any
 
-from asgi_guard.errors import ConfigError
+from asgi_guard.errors import ConfigError, TenantInvalidError
 from asgi_guard.rls.binding.handles import inspector_of
 from asgi_guard.rls.binding.session import GuardedAsyncSession, GuardedSession
 from asgi_guard.rls.opening import open_async, open_sync
@@ -85,7 +85,12 @@ class EnforcedSession:
 
     def _proof(self) -> TenantProof:
         variables = self._variables()
-        variables.tenant_id.parse(self._tenant_id)
+        try:
+            variables.tenant_id.parse(self._tenant_id)
+        except TenantInvalidError as error:
+            shape = variables.tenant_id.name
+            error.add_note(f"rls_enforced_session(tenant_id) takes a str of the shape {shape!r}.")
+            raise
         return TenantProof(variables, self._tenant_id, self._operation)
 
     def _variables(self) -> RLSVariables:

@@ -80,7 +80,7 @@ def _identity(settings: GuardSettings) -> None:
             raise ConfigError(
                 "authenticators",
                 "is empty, so nobody can prove who they are, and every tenant stays closed",
-                "Add one, e.g. authenticators=[BearerJWT(...)].",
+                "Add one, e.g. authenticators=[BearerJWTAuthenticator(...)].",
             )
         return
     for name in ("authenticators", "memberships", "public_paths"):

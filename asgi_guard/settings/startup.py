@@ -109,10 +109,10 @@ def _report(findings: list[str], *, enforced: bool) -> None:
         details={"findings": len(findings), "enforced": enforced},
     )
     if not enforced:
-        _log.error("%s", _message(findings))
+        _log.error("%s", _message(findings, verdict="serves all the same (monitor)"))
 
 
-def _message(findings: list[str]) -> str:
+def _message(findings: list[str], *, verdict: str = "will not serve") -> str:
     count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
     listing = "\n".join(f"{number}. {text}" for number, text in enumerate(findings, 1))
-    return f"asgi_guard will not serve: {count} about the database.\n{listing}"
+    return f"asgi_guard {verdict}: {count} about the database.\n{listing}"

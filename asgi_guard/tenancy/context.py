@@ -79,9 +79,9 @@ class UserExecutionContext(_Fields):
     ) -> Self:
         """Check the ids and the end that everything else rests on, and freeze the rest."""
         if type(tenant_id) is not str or not tenant_id:
-            raise ConfigError("tenant_id", "is not a non-empty string", "Pass the tenant's id.")
+            raise _not_an_id("tenant_id", tenant_id)
         if type(user_id) is not str or not user_id:
-            raise ConfigError("user_id", "is not a non-empty string", "Pass the user's id.")
+            raise _not_an_id("user_id", user_id)
         if expires_at is not None and type(expires_at) not in _NUMBERS:
             raise ConfigError("expires_at", "is not a number", "Pass Unix seconds, or None.")
         made: Self = tuple.__new__(
@@ -185,6 +185,12 @@ def _check_narrower(child: UserExecutionContext, parent: UserExecutionContext) -
         return
     if child.expires_at is None or child.expires_at > parent.expires_at:
         raise ExpansionError(f"{child.operation}: a child context cannot outlive its parent")
+
+
+def _not_an_id(field: str, value: object) -> ConfigError:
+    if type(value) is str:
+        return ConfigError(field, "is empty", "Pass the id.")
+    return ConfigError(field, f"is a {type(value).__name__}, not a string", f"Pass str({field}).")
 
 
 def _names(field: str, names: Iterable[str]) -> frozenset[str]:

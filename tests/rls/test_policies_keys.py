@@ -257,4 +257,4 @@ def test_integer_and_text_tenants_are_taken_too() -> None:
 
 def test_something_that_is_no_table_is_refused() -> None:
     """A model class passed by habit must not become a list of nothing."""
-    assert "got a str" in refusal_of(["notes"]).problem
+    assert "'notes' is neither a MetaData nor a table" in refusal_of(["notes"]).problem

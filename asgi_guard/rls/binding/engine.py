@@ -159,7 +159,9 @@ def _create(url: URL, options: dict[str, Any]) -> AnyEngine:
             "rls.url", f"the driver of {url.drivername!r} is unknown or not installed", _REMEDY
         ) from None
     except (ArgumentError, TypeError) as error:
-        raise ConfigError("rls.engine_options", str(error), "See create_engine().") from None
+        raise ConfigError(
+            "rls.engine_options", str(error).rstrip("."), "See SQLAlchemy's create_engine()."
+        ) from None
 
 
 def _prepare_nothing_by_name(engine: Engine) -> None:

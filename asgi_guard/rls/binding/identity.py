@@ -5,7 +5,7 @@ from __future__ import annotations
 from asgi_guard.errors import RLSViolationError
 from asgi_guard.rls.violations import mismatch, not_enforced
 from asgi_guard.tenancy.context import UserExecutionContext
-from asgi_guard.tenancy.current import current_context
+from asgi_guard.tenancy.current import current_context, entered_context
 
 __all__ = ["require_same", "require_tenant"]
 
@@ -45,6 +45,13 @@ def require_same(owner: UserExecutionContext | None) -> None:
 
 
 def _no_tenant(operation: str) -> RLSViolationError:
+    if entered_context() is not None:
+        return not_enforced(
+            "the context here has expired with the credential behind it. A job that outlives its "
+            "request runs under rls_enforced_session(...)",
+            reason="context_expired",
+            operation=operation,
+        )
     return not_enforced(
         "no tenant is bound here. Run inside a request that TenantContextMiddleware serves, or "
         "enter use_context(...) or rls_enforced_session(...)",

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 from asgi_guard.errors import ConfigError, RLSViolationError
 from asgi_guard.rls.binding.asyncpg_connection import guard_of
 from asgi_guard.rls.binding.dbapi_engine import disown
+from asgi_guard.rls.binding.identity import require_tenant
 from asgi_guard.rls.binding.registry import AnyEngine, mark_of
-from asgi_guard.rls.violations import mismatch, not_enforced
+from asgi_guard.rls.violations import mismatch
 from asgi_guard.tenancy.current import current_context
 
 __all__ = [
@@ -111,9 +112,7 @@ def pin(session: Session) -> None:
         RLSViolationError: There is none (``RLS_NOT_ENFORCED``), or the session belongs to
             another (``TENANT_MISMATCH``).
     """
-    context = current_context()
-    if context is None:
-        raise not_enforced("a session was used without a tenant", reason="no_tenant")
+    context = require_tenant()
     if session.info.setdefault(_TENANT, context.tenant_id) != context.tenant_id:
         raise mismatch(
             "this session belongs to another tenant, whose objects it may hold. Make one "

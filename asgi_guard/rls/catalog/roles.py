@@ -13,19 +13,19 @@ from asgi_guard.rls.ddl.roles import missing_role_statement
 
 __all__ = ["attributes", "memberships", "names", "presets"]
 
-# attribute: code, keyword that takes it away, what it allows
+# attribute: code, keyword that takes it away, what the role is or does, and what that allows
 _ATTRIBUTES: Final = {
-    "superuser": ("role_superuser", "NOSUPERUSER", "no policy is ever asked"),
-    "bypass_rls": ("role_bypasses_rls", "NOBYPASSRLS", "no policy is ever asked"),
+    "superuser": ("role_superuser", "NOSUPERUSER", "is a superuser: no policy is ever asked"),
+    "bypass_rls": ("role_bypasses_rls", "NOBYPASSRLS", "has BYPASSRLS: no policy is ever asked"),
     "create_role": (
         "role_creates_roles",
         "NOCREATEROLE",
-        "it can make itself a member of other roles",
+        "has CREATEROLE: it can make itself a member of other roles",
     ),
     "replication": (
         "role_replicates",
         "NOREPLICATION",
-        "it can stream every tenant's changes, past all policies",
+        "has REPLICATION: it can stream every tenant's changes, past all policies",
     ),
 }
 
@@ -82,7 +82,7 @@ def attributes(scope: AuditScope) -> Iterator[Finding]:
                 code=code,
                 object=name,
                 severity="error",
-                why=f"The app's role is {attribute.replace('_', ' ')}: {consequence}.",
+                why=f"The app's role {consequence}.",
                 remedy_sql=remedy,
             )
 

@@ -33,8 +33,14 @@ def password_statement(role: str, password: Secret) -> str:
         password: Printable ASCII; other characters would need SASLprep (RFC 4013) first.
 
     Raises:
-        ConfigError: The password is empty or holds other characters.
+        ConfigError: The password is no `Secret`, is empty, or holds other characters.
     """
+    if not isinstance(password, Secret):
+        raise ConfigError(
+            "rls.password",
+            f"the password of {role!r} is a {type(password).__name__}, which logs would show",
+            "Wrap it: Secret(password), from asgi_guard.secret.",
+        )
     plain = password.reveal()
     if not plain or not plain.isascii() or not plain.isprintable():
         raise ConfigError(
