@@ -1,0 +1,61 @@
+"""PasswordLogin: no password is checked without being counted."""
+
+from __future__ import annotations
+
+from asgi_guard.auth.passwords.hasher import PasswordHasher, Replace
+from asgi_guard.auth.throttle import Throttle
+from asgi_guard.secret import Secret
+
+__all__ = ["PasswordLogin"]
+
+
+class PasswordLogin:
+    """A `PasswordHasher` behind a `Throttle`.
+
+    Args:
+        hasher: Verifies.
+        throttle: Counts.
+    """
+
+    def __init__(self, hasher: PasswordHasher, *, throttle: Throttle) -> None:
+        self._hasher = hasher
+        self._throttle = throttle
+
+    async def verify(
+        self,
+        stored: str | None,
+        password: str | Secret,
+        *,
+        account: str,
+        address: str | None,
+        tenant: str | None = None,
+        replace: Replace | None = None,
+        user_id: str | None = None,
+        request_id: str | None = None,
+    ) -> bool:
+        """Tell whether *password* is right, unless there were too many wrong ones.
+
+        Args:
+            stored: As for `PasswordHasher.verify`; None for an unknown user, who is counted too.
+            password: As it was typed.
+            account: What was typed as the user's name.
+            address: The client's address, as your trusted proxies know it
+                (`TrustedProxies.client_of`).
+            tenant: The tenant that is being logged in to.
+            replace: As for `PasswordHasher.verify`.
+            user_id: As for `PasswordHasher.verify`.
+            request_id: For the event.
+
+        Raises:
+            ThrottledError: Too many were wrong: 429 with ``Retry-After``. Nothing was hashed.
+            UnavailableError: It cannot be said now; the attempt does not count.
+        """
+        password = password if isinstance(password, Secret) else Secret(password)
+        attempt = self._throttle.attempt(
+            address=address, account=account, tenant=tenant, request_id=request_id
+        )
+        async with attempt:
+            same = await self._hasher.verify(stored, password, replace=replace, user_id=user_id)
+            if same:
+                attempt.succeeded()
+        return same

@@ -1,0 +1,102 @@
+"""The expensive part, as plain functions for a pool's thread: derive, and compare.
+
+A library's error may quote what it was given, and its traceback keeps this module's locals. So
+nothing that a library raises leaves here: it is turned into our own error outside of the
+``except`` block.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import bcrypt
+from argon2 import low_level
+
+from asgi_guard._internal.constant_time import equal
+from asgi_guard.auth.passwords.parameters import Argon2Parameters
+from asgi_guard.auth.passwords.rules import normalised
+from asgi_guard.auth.passwords.stored import Argon2Hash, BcryptHash
+from asgi_guard.errors import UnavailableError
+from asgi_guard.secret import Secret
+
+__all__ = ["matches", "new_hash", "unknown_user_hash"]
+
+_SALT_BYTES: Final = 16  # RFC 9106 section 3.1
+_DIGEST_BYTES: Final = 32
+_BCRYPT_BYTES: Final = 72
+_TYPES: Final = {
+    "argon2id": low_level.Type.ID,
+    "argon2i": low_level.Type.I,
+    "argon2d": low_level.Type.D,
+}
+
+
+def new_hash(password: Secret, parameters: Argon2Parameters) -> str:
+    """Return a new Argon2id hash of *password* with a salt of its own, as a PHC string.
+
+    Raises:
+        UnavailableError: The memory for it cannot be had.
+    """
+    blank = _blank(parameters, os.urandom(_SALT_BYTES), b"\0" * _DIGEST_BYTES)
+    digest = _derived(password, blank)
+    return _blank(parameters, blank.salt, digest).encode()
+
+
+def unknown_user_hash(parameters: Argon2Parameters) -> Argon2Hash:
+    """Return a hash that no password is known for: what unknown users are compared with."""
+    return _blank(parameters, os.urandom(_SALT_BYTES), os.urandom(_DIGEST_BYTES))
+
+
+def matches(password: Secret, stored: Argon2Hash | BcryptHash) -> bool:
+    """Tell whether *stored* was made from *password*.
+
+    Raises:
+        UnavailableError: The memory for it cannot be had.
+    """
+    if isinstance(stored, BcryptHash):
+        return _matches_bcrypt(password, stored)
+    return equal(_derived(password, stored), stored.digest)
+
+
+def _blank(parameters: Argon2Parameters, salt: bytes, digest: bytes) -> Argon2Hash:
+    return Argon2Hash(
+        memory_cost=parameters.memory_cost,
+        time_cost=parameters.time_cost,
+        parallelism=parameters.parallelism,
+        salt=salt,
+        digest=digest,
+    )
+
+
+def _derived(password: Secret, form: Argon2Hash) -> bytes:
+    digest: bytes | None = None
+    try:
+        digest = low_level.hash_secret_raw(
+            normalised(password).encode(),
+            form.salt,
+            time_cost=form.time_cost,
+            memory_cost=form.memory_cost,
+            parallelism=form.parallelism,
+            hash_len=len(form.digest),
+            type=_TYPES[form.algorithm],
+            version=19,
+        )
+    except Exception:  # noqa: BLE001 - see the module's first paragraph
+        digest = None
+    if digest is None:
+        raise UnavailableError("password_hashing_failed")
+    return digest
+
+
+def _matches_bcrypt(password: Secret, stored: BcryptHash) -> bool:
+    """Compare as old hashes were made: the text as it was typed, its first 72 bytes.
+
+    bcrypt 5 raises over 72 bytes where earlier releases cut. A NUL never matches: libraries in C
+    stop reading there, so "a" and "a", NUL, "b" would be one password.
+    """
+    try:
+        typed = password.reveal().encode()
+        return b"\0" not in typed and bcrypt.checkpw(typed[:_BCRYPT_BYTES], stored.text)
+    except Exception:  # noqa: BLE001 - see the module's first paragraph
+        return False
