@@ -83,8 +83,9 @@ class JwtPolicy:
         """Refuse a policy that would accept anyone's token; order does not matter in it."""
         for name in ("issuer", "audience", "tenant_claim", "roles_claim"):
             _check_text(name, getattr(self, name))
+        algorithms = self._list_of("algorithms")
         self._normalise(
-            "algorithms", [canonical_algorithm(each) for each in self._list_of("algorithms")]
+            "algorithms", [canonical_algorithm(each, setting="algorithms") for each in algorithms]
         )
         self._normalise("types", self._list_of("types"))
         self._normalise("required_claims", self._list_of("required_claims"))
@@ -110,7 +111,9 @@ class JwtPolicy:
             ConfigError: It is no such JSON, of another version, or has members that are unknown
                 here: a rule that is not understood must not be dropped.
         """
-        found = strict_object(text.encode() if isinstance(text, str) else text)
+        found = strict_object(
+            text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        )
         if found is None or found.pop("version", None) != _FORMAT:
             raise ConfigError("JwtPolicy", "is no policy of version 1", "Export it again.")
         known = {each.name for each in fields(cls) if each.init}
@@ -131,7 +134,8 @@ class JwtPolicy:
 
     def _list_of(self, name: str) -> list[str]:
         value = getattr(self, name)
-        if isinstance(value, str) or not all(isinstance(each, str) and each for each in value):
+        is_list = isinstance(value, tuple | list | set | frozenset)
+        if not is_list or not all(isinstance(each, str) and each for each in value):
             raise ConfigError(name, f"is {value!r}", "Pass a tuple of names.")
         return list(value)
 
