@@ -17,7 +17,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from asgi_guard._internal.asgi import HeaderList, on_response_start
+from asgi_guard._internal.asgi import HeaderList, field_name, on_response_start
 from asgi_guard._internal.events import subscribe
 from asgi_guard._internal.guard_marks import DATABASES, databases_of, holds_a_guard
 from asgi_guard._internal.lifespan import CheckedLifespan
@@ -132,7 +132,7 @@ class Guard:
             stack,
             databases=tuple(self.settings.databases),
             readiness=self.readiness,
-            request_id_header=self.settings.request_id_header,
+            trusted_id=self.settings.request_id_header,
         )
 
     def _layers(self) -> Iterator[Layer]:
@@ -186,7 +186,7 @@ class GuardedApp:
         stack: The app inside its layers.
         databases: For the handlers' sessions.
         readiness: Checked before start-up is reported complete.
-        request_id_header: Whose id is taken over; None for nobody's.
+        trusted_id: Header whose request id is taken over; None for nobody's.
     """
 
     asgi_guard_installed = True  # guard_marks.INSTALLED
@@ -198,13 +198,13 @@ class GuardedApp:
         *,
         databases: tuple[object, ...],
         readiness: Readiness,
-        request_id_header: str | None,
+        trusted_id: str | None,
     ) -> None:
         self.app = app
         self._stack = stack
         self._databases = databases
         self._readiness = readiness
-        self._trusted_id = None if request_id_header is None else request_id_header.encode()
+        self._trusted_id = None if trusted_id is None else field_name("request_id_header", trusted_id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan."""

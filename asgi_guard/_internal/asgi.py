@@ -1,4 +1,4 @@
-"""Mechanics of ASGI messages that every middleware shares.
+"""Mechanics of ASGI scopes and messages that every middleware shares.
 
 Rules held here, once: a message or header list that came from the app is copied before it is
 changed (an app may send the same object twice); only the start of a response is touched; a
@@ -7,18 +7,44 @@ security header that was sent twice is refused rather than guessed at (RFC 9110 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from asgi_guard.errors import RequestInvalidError
+from asgi_guard.errors import ConfigError, RequestInvalidError
 from asgi_guard.protocols import Scope, Send
 
-__all__ = ["HeaderList", "add_vary", "on_response_start", "single_header"]
+__all__ = [
+    "HeaderList",
+    "add_vary",
+    "client_of",
+    "field_name",
+    "on_response_start",
+    "single_header",
+]
 
 HeaderList = list[tuple[bytes, bytes]]
 
 _STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
+
+
+def field_name(setting: str, name: str) -> bytes:
+    """Return a header's name as scopes have it: in lower case, as bytes.
+
+    Raises:
+        ConfigError: *name* is no header name (RFC 9110 section 5.1), so it could never match.
+    """
+    if not _TOKEN.fullmatch(name):
+        raise ConfigError(setting, f"{name!r} is not a header name", "Use e.g. x-request-id.")
+    return name.lower().encode()
+
+
+def client_of(scope: Scope) -> str | None:
+    """Return the peer's address as the server saw it; behind a proxy, that is the proxy's."""
+    client = scope.get("client")
+    return str(client[0]) if client else None
 
 
 def single_header(scope: Scope, name: bytes) -> bytes | None:

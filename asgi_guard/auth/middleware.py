@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from asgi_guard._internal.asgi import single_header
+from asgi_guard._internal.asgi import client_of, single_header
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.principal import SCOPE_KEY
 from asgi_guard._internal.request_id import request_id_of
@@ -99,12 +99,11 @@ def _report(refusal: RejectionError | UnavailableError, scope: Scope) -> None:
     details = {"code": refusal.code}
     if refusal.__cause__ is not None:
         details["error"] = type(refusal.__cause__).__name__
-    client = scope.get("client")
     emit(
         "AUTHENTICATION_FAILED",
         outcome="denied" if isinstance(refusal, RejectionError) else "error",
         reason=refusal.reason,
         details=details,
         request_id=request_id_of(scope),
-        client=str(client[0]) if client else None,
+        client=client_of(scope),
     )

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import Any, Final
 
+from asgi_guard._internal.asgi import client_of
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
@@ -171,7 +172,7 @@ def _report(scope: Scope, origin: bytes, reason: str) -> None:
         outcome="denied",
         reason=reason,
         request_id=request_id_of(scope),
-        client=(scope.get("client") or (None,))[0],
+        client=client_of(scope),
         details={
             "origin": origin[:_SHOWN].decode("ascii", "backslashreplace"),
             "method": scope["method"],

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from asgi_guard._internal.asgi import client_of
 from asgi_guard._internal.principal import principal_of
 from asgi_guard.errors import (
     AuthenticationError,
@@ -27,7 +28,7 @@ from asgi_guard.tenancy.resolvers.protocol import TenantResolver
 from asgi_guard.tenancy.tenant_id import TenantIdShape
 from asgi_guard.tenancy.trace import trace_id_of
 
-__all__ = ["Admission", "client_of"]
+__all__ = ["Admission"]
 
 # RFC 6750 section 3: no error code when the request carried no credential at all.
 _CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
@@ -134,9 +135,3 @@ class Admission:
         if membership is not None and not isinstance(membership, Membership):
             raise UnavailableError("membership_malformed")
         return membership
-
-
-def client_of(scope: Scope) -> str | None:
-    """Return the peer's address as the server saw it."""
-    client = scope.get("client")
-    return str(client[0]) if client else None

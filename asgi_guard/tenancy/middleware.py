@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from asgi_guard._internal.asgi import HeaderList, on_response_start, single_header
+from asgi_guard._internal.asgi import (
+    HeaderList,
+    client_of,
+    field_name,
+    on_response_start,
+    single_header,
+)
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.principal import principal_of
@@ -14,7 +19,7 @@ from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
 from asgi_guard.errors import ConfigError, RejectionError, TenantAccessError, UnavailableError
 from asgi_guard.protocols import ASGIApp, Clock, Receive, Scope, Send
-from asgi_guard.tenancy.admission import Admission, client_of
+from asgi_guard.tenancy.admission import Admission
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import no_context, use_context
 from asgi_guard.tenancy.membership import Memberships
@@ -30,7 +35,6 @@ from asgi_guard.tenancy.websocket_expiry import ExpiringSocket
 
 __all__ = ["TenantContextMiddleware"]
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
 _REFUSALS: Final[dict[int, type[TenantAccessError]]] = {
     404: TenantAccessError,
     403: TenantForbiddenError,
@@ -200,11 +204,7 @@ def _reads_credential(resolver: TenantResolver) -> bool:
 
 
 def _field_name(setting: str, name: str | None) -> bytes | None:
-    if name is None:
-        return None
-    if not _TOKEN.fullmatch(name):
-        raise ConfigError(setting, f"{name!r} is not a header name", "Use e.g. x-request-id.")
-    return name.lower().encode()
+    return None if name is None else field_name(setting, name)
 
 
 def _naming(operation: str | Callable[[Scope], str] | None) -> Callable[[Scope], str]:

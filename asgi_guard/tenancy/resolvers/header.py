@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-from asgi_guard._internal.asgi import single_header
-from asgi_guard.errors import ConfigError, TenantInvalidError
+from asgi_guard._internal.asgi import field_name, single_header
+from asgi_guard.errors import TenantInvalidError
 from asgi_guard.protocols import Principal, Scope
 
 __all__ = ["HeaderResolver"]
-
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
 
 
 class HeaderResolver:
@@ -25,12 +20,8 @@ class HeaderResolver:
     """
 
     def __init__(self, name: str = "x-tenant-id") -> None:
-        if not _TOKEN.fullmatch(name):
-            raise ConfigError(
-                "HeaderResolver.name", f"{name!r} is not a header name", "Use e.g. x-tenant-id."
-            )
-        self.name = name.lower()
-        self._field = self.name.encode()
+        self._field = field_name("HeaderResolver.name", name)
+        self.name = self._field.decode()
 
     async def resolve(self, scope: Scope, _principal: Principal) -> str | None:
         """Return the header's value.
