@@ -132,7 +132,7 @@ class Guard:
             stack,
             databases=tuple(self.settings.databases),
             readiness=self.readiness,
-            trusted_id=self.settings.request_id_header,
+            id_header=self.settings.request_id_header,
         )
 
     def _layers(self) -> Iterator[Layer]:
@@ -186,7 +186,7 @@ class GuardedApp:
         stack: The app inside its layers.
         databases: For the handlers' sessions.
         readiness: Checked before start-up is reported complete.
-        trusted_id: Header whose request id is taken over; None for nobody's.
+        id_header: Header whose request id is taken over; None for nobody's.
     """
 
     asgi_guard_installed = True  # guard_marks.INSTALLED
@@ -198,13 +198,13 @@ class GuardedApp:
         *,
         databases: tuple[object, ...],
         readiness: Readiness,
-        trusted_id: str | None,
+        id_header: str | None,
     ) -> None:
         self.app = app
         self._stack = stack
         self._databases = databases
         self._readiness = readiness
-        self._trusted_id = None if trusted_id is None else field_name("request_id_header", trusted_id)
+        self._trusted_id = None if id_header is None else field_name("request_id_header", id_header)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan."""
