@@ -14,6 +14,7 @@ from asgi_guard.audit_log.errors import (
 )
 from asgi_guard.audit_log.jsonl import JSONLinesAuditSink
 from asgi_guard.audit_log.log import AuditLog, AuditMode
+from asgi_guard.audit_log.postgres import AuditTables, PostgresAuditSink
 from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint
 from asgi_guard.audit_log.signing import AuditSigningKey, AuditVerifyKeys
@@ -28,12 +29,14 @@ __all__ = [
     "AuditRecord",
     "AuditSigningKey",
     "AuditSink",
+    "AuditTables",
     "AuditTamperedError",
     "AuditUnavailableError",
     "AuditVerifyKeys",
     "Checkpoint",
     "Finding",
     "JSONLinesAuditSink",
+    "PostgresAuditSink",
     "Verifier",
     "VerifyReport",
 ]

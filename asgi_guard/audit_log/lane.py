@@ -106,7 +106,7 @@ class Lane:
                 await self._sleep(pause or self._interval)
             self._wake.clear()
             self._woken = False
-            if self._waiting:
+            if self._waiting or getattr(self.sink, "unsigned", False):
                 written = await self._write_batch()
                 pause = 0.0 if written else min(max(2 * pause, 0.1), _LONGEST_PAUSE)
 

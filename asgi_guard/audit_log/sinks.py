@@ -58,5 +58,9 @@ class AuditSink(Protocol):
 class TransactionalSink(Protocol):
     """A sink in the same database as the data."""
 
+    @property
+    def unsigned(self) -> bool:
+        """Whether `write` is wanted, if only with nothing, to sign what `write_in` wrote."""
+
     async def write_in(self, connection: Any, fields: Mapping[str, Any]) -> None:
         """Write one event inside the caller's transaction, to be kept or lost with it."""

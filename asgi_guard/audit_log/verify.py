@@ -129,7 +129,7 @@ class Verifier:
         try:
             entry = parse_line(line)
         except MalformedLineError as error:
-            self._found("altered", where, f"the line is {error}")
+            self.found("altered", where, f"the line is {error}")
             return None
         self.take(entry, where)
         return entry
@@ -151,7 +151,7 @@ class Verifier:
         if not live:
             for name, chain in self._chains.items():
                 if chain.unsigned_since is not None:
-                    self._found(
+                    self.found(
                         "truncated",
                         chain.unsigned_since,
                         "no checkpoint covers what follows",
@@ -162,10 +162,10 @@ class Verifier:
         for anchor in self._anchors:
             if anchor.number > number:
                 problem = f"checkpoint {anchor.number} exists, and the log ends at {number}"
-                self._found("truncated", self._last_where, problem)
+                self.found("truncated", self._last_where, problem)
             elif self._oldest is not None and anchor.number < self._oldest:
                 problem = f"checkpoint {anchor.number} is known, and the log begins at"
-                self._found("dropped", "the beginning", f"{problem} {self._oldest}")
+                self.found("dropped", "the beginning", f"{problem} {self._oldest}")
         return VerifyReport(
             self.records,
             self.checkpoints,
@@ -177,7 +177,7 @@ class Verifier:
     def _take_record(self, record: AuditRecord, where: str) -> None:
         self.records += 1
         if self.latest is None:
-            self._found("dropped", where, "the log does not begin with a signed checkpoint")
+            self.found("dropped", where, "the log does not begin with a signed checkpoint")
             self.latest = Checkpoint(
                 log=record.log, number=-1, prev="", time="", reason="", full=True, heads={}
             )
@@ -186,23 +186,23 @@ class Verifier:
         chain = self._chains.setdefault(
             record.chain, _Chain(genesis(self.latest.log, record.chain))
         )
-        if chain.unsigned_since is None:
+        if record.signature is None and chain.unsigned_since is None:
             chain.unsigned_since = where
         if record.recomputed_hash() != record.hash:
-            self._found("altered", where, "it has not its own hash", record.chain, record.seq)
+            self.found("altered", where, "it has not its own hash", record.chain, record.seq)
         elif record.signature is not None and not self._keys.verify(
             record.key_id or "", record.signature, record.signed_bytes()
         ):
-            self._found("forged", where, "no known key signed it", record.chain, record.seq)
+            self.found("forged", where, "no known key signed it", record.chain, record.seq)
         self._place(chain, record, where)
 
     def _is_foreign(self, record: AuditRecord, where: str) -> bool:
         if self.latest is not None and record.log != self.latest.log:
-            self._found("foreign", where, "it belongs to another log", record.chain, record.seq)
+            self.found("foreign", where, "it belongs to another log", record.chain, record.seq)
             return True
         tenant = record.fields.get("tenant_id") or ""
         if tenant != record.chain:
-            self._found("foreign", where, "it names another tenant", record.chain, record.seq)
+            self.found("foreign", where, "it names another tenant", record.chain, record.seq)
             return True
         return False
 
@@ -212,10 +212,10 @@ class Verifier:
         if record.seq == expected:
             if record.prev != chain.head.hash:
                 problem = "it does not follow from the record before it"
-                self._found("forged", where, problem, record.chain, record.seq)
+                self.found("forged", where, problem, record.chain, record.seq)
         elif record.seq > expected:
             problem = f"expected record {expected}, found {record.seq}"
-            finding = self._found("dropped", where, problem, record.chain, expected)
+            finding = self.found("dropped", where, problem, record.chain, expected)
             gap = range(expected, min(record.seq, expected + _MOST_MISSING))
             chain.missing.update(dict.fromkeys(gap, finding))
         elif (gone := chain.missing.pop(record.seq, None)) is not None:
@@ -223,23 +223,23 @@ class Verifier:
             return
         else:
             problem = f"record {record.seq} is there already"
-            self._found("duplicated", where, problem, record.chain, record.seq)
+            self.found("duplicated", where, problem, record.chain, record.seq)
             return
         chain.head = record.head
 
     def _take_checkpoint(self, found: Checkpoint, where: str) -> None:
         self.checkpoints += 1
         if not found.is_signed(self._keys):
-            self._found("forged", where, f"no known key signed checkpoint {found.number}")
+            self.found("forged", where, f"no known key signed checkpoint {found.number}")
             return
         self._check_anchors(found, where)
         if self.latest is None:
             self._begin(found, where)
         elif found.log != self.latest.log:
-            self._found("foreign", where, "the checkpoint belongs to another log")
+            self.found("foreign", where, "the checkpoint belongs to another log")
             return
         elif found.number <= self.latest.number:
-            self._found("duplicated", where, f"checkpoint {found.number} is there already")
+            self.found("duplicated", where, f"checkpoint {found.number} is there already")
             return
         else:
             self._check_succession(found, self.latest, where)
@@ -249,16 +249,16 @@ class Verifier:
 
     def _begin(self, found: Checkpoint, where: str) -> None:
         if not found.full or (found.number == 0 and found.heads):
-            self._found("dropped", where, "the log does not begin with a full checkpoint")
+            self.found("dropped", where, "the log does not begin with a full checkpoint")
         self._oldest = found.number
         self._chains = {name: _Chain(head) for name, head in found.heads.items()}
 
     def _check_succession(self, found: Checkpoint, before: Checkpoint, where: str) -> None:
         if found.number != before.number + 1:
             problem = f"expected checkpoint {before.number + 1}, found {found.number}"
-            self._found("dropped", where, problem)
+            self.found("dropped", where, problem)
         elif found.prev != before.hash and before.number >= 0:
-            self._found("forged", where, f"checkpoint {found.number} follows another one")
+            self.found("forged", where, f"checkpoint {found.number} follows another one")
 
     def _check_heads(self, found: Checkpoint, where: str) -> None:
         log = found.log
@@ -271,23 +271,23 @@ class Verifier:
             if chain.unsigned_since is not None or (found.full and name not in found.heads):
                 problem = "the checkpoint after it does not know it"
                 place = chain.unsigned_since or where
-                self._found("forged", place, problem, name, chain.head.seq)
+                self.found("forged", place, problem, name, chain.head.seq)
                 chain.unsigned_since = None
 
     def _explain(self, name: str, chain: _Chain, signed: Head, where: str) -> None:
         if chain.head.seq < signed.seq:
             problem = f"the chain was signed up to record {signed.seq}, and ends at"
-            self._found("dropped", where, f"{problem} {chain.head.seq}", name, chain.head.seq + 1)
+            self.found("dropped", where, f"{problem} {chain.head.seq}", name, chain.head.seq + 1)
             return
         place = chain.unsigned_since or where
-        self._found("forged", place, "the chain that follows is not the signed one", name, None)
+        self.found("forged", place, "the chain that follows is not the signed one", name, None)
 
     def _check_anchors(self, found: Checkpoint, where: str) -> None:
         for anchor in self._anchors:
             if anchor.number == found.number and anchor.hash != found.hash:
-                self._found("forged", where, f"checkpoint {found.number} is not the known one")
+                self.found("forged", where, f"checkpoint {found.number} is not the known one")
 
-    def _found(
+    def found(
         self,
         kind: FindingKind,
         where: str,
@@ -295,6 +295,7 @@ class Verifier:
         chain: str | None = None,
         seq: int | None = None,
     ) -> Finding:
+        """Note one finding; a reader does when what it reads cannot be fed."""
         finding = Finding(kind, where, problem, chain, seq)
         if len(self.findings) < _MOST_FINDINGS:
             self.findings.append(finding)

@@ -100,13 +100,12 @@ def _feed(verifier: Verifier, segment: Segment, *, live: bool) -> None:
             for number, line in enumerate(lines, 1):
                 if not line.endswith(b"\n"):
                     if not live:
-                        torn = Finding("truncated", f"{where}:{number}", "the line has no end")
-                        verifier.findings.append(torn)
+                        verifier.found("truncated", f"{where}:{number}", "the line has no end")
                     return
                 verifier.feed(line, f"{where}:{number}")
     except _UNREADABLE as error:
         problem = f"the file cannot be read on: {type(error).__name__}"
-        verifier.findings.append(Finding("truncated", f"{where}:{number + 1}", problem))
+        verifier.found("truncated", f"{where}:{number + 1}", problem)
 
 
 def _head(directory: Path, keys: AuditVerifyKeys) -> tuple[Checkpoint | None, list[Finding]]:
@@ -126,10 +125,10 @@ def _check_numbers(verifier: Verifier, segments: list[Segment], head: Checkpoint
     for segment in segments:
         if expected is not None and segment.number != expected:
             problem = f"expected segment {expected}, found {segment.number}"
-            verifier.findings.append(Finding("dropped", segment.path.name, problem))
+            verifier.found("dropped", segment.path.name, problem)
         expected = segment.number + 1
     if not segments:
-        verifier.findings.append(Finding("truncated", "the directory", "it holds no segment"))
+        verifier.found("truncated", "the directory", "it holds no segment")
 
 
 def _relevant(segments: list[Segment], query: AuditQuery, start: int) -> list[Segment]:
