@@ -7,6 +7,7 @@ error is logged and counted, and the request goes on as decided.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 
@@ -18,6 +19,9 @@ from asgi_guard.protocols import Clock, EventSink, SecurityEvent
 __all__ = ["LogSink", "emit", "subscribe"]
 
 _log = structlog.stdlib.get_logger("asgi_guard.security")
+# For tracebacks: structlog's console renderer shows local variables, and with them the headers
+# of the request that the event is about; the standard logger shows none.
+_faults = logging.getLogger("asgi_guard")
 
 
 class LogSink:
@@ -97,4 +101,4 @@ def emit(
 def _count_failure(sink: EventSink) -> None:
     global sink_failures  # noqa: PLW0603 - a process-wide counter
     sink_failures += 1
-    _log.exception("event_sink_failed", sink=type(sink).__name__)
+    _faults.exception("event_sink_failed: %s", type(sink).__name__)

@@ -146,8 +146,11 @@ session closed. With several engines, see `guarded_session`.
 
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    # Objects stay readable after the commit: the response is made of them.
-    async with GuardedAsyncSession(engine, expire_on_commit=False) as session:
+    # Objects stay readable after the commit: the response is made of them. Closed is closed: a
+    # streamed body would else begin a transaction that nobody ends.
+    async with GuardedAsyncSession(
+        engine, expire_on_commit=False, close_resets_only=False
+    ) as session:
         yield session
         try:
             await session.commit()

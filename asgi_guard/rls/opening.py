@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 from sqlalchemy import text
@@ -34,6 +34,9 @@ AsyncAsk: TypeAlias = Callable[[str], Awaitable[Any]]
 
 SyncAsk: TypeAlias = Callable[[str], Any]
 
+# After its block a session made here refuses, instead of beginning what nobody would end.
+_OWN: Final[dict[str, Any]] = {"expire_on_commit": False, "close_resets_only": False}
+
 
 def open_async(
     db: Any, *, operation: str, session_class: type[AsyncSession]
@@ -50,7 +53,7 @@ def open_async(
         ConfigError: *db* is none of these.
     """
     if isinstance(db, AsyncEngine):
-        return _own_session(session_class(db, expire_on_commit=False), operation)
+        return _own_session(session_class(db, **_OWN), operation)
     if isinstance(db, async_sessionmaker):
         return _own_session(db(), operation)
     if isinstance(db, AsyncSession | AsyncConnection):
@@ -81,7 +84,7 @@ def open_sync(
         ConfigError: *db* is none of these.
     """
     if isinstance(db, Engine | sessionmaker):
-        made = session_class(db, expire_on_commit=False) if isinstance(db, Engine) else db()
+        made = session_class(db, **_OWN) if isinstance(db, Engine) else db()
         with made as session, _ended_sync(session):
             yield session, _sync_ask(session, operation)
     elif isinstance(db, Session | Connection):

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from asgi_guard._internal.proxies import TrustedProxies
+from asgi_guard.cors import CORSPolicy
+from asgi_guard.cross_origin import CrossOriginPolicy
 from asgi_guard.errors import ConfigError
+from asgi_guard.origins import OriginGate
+from asgi_guard.protocols import EventSink
 from asgi_guard.security_headers import SecurityHeaders
 
 if TYPE_CHECKING:
@@ -61,6 +66,12 @@ def check(settings: GuardSettings) -> None:
     """
     _choice("environment", settings.environment, ("production", "development", "test"))
     _choice("startup_checks", settings.startup_checks, ("enforce", "monitor"))
+    for sink in settings.event_sinks:
+        _kind("event_sinks", sink, EventSink, "an object with emit(event)")
+    _kind("cors", settings.cors, CORSPolicy | None, "CORSPolicy(allow_origins=[...])")
+    _kind("origins", settings.origins, OriginGate | None, "OriginPolicy([...])")
+    _kind("trusted_proxies", settings.trusted_proxies, TrustedProxies, "TrustedProxies([...])")
+    _kind("cross_origin", settings.cross_origin, CrossOriginPolicy, "CrossOriginPolicy(...)")
     _identity(settings)
     _origins(settings)
     _production(settings)
@@ -72,6 +83,11 @@ def _choice(setting: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         names = " or ".join(repr(name) for name in allowed)
         raise ConfigError(setting, f"{value!r} is unknown", f"Use {names}.")
+
+
+def _kind(setting: str, value: object, kind: Any, example: str) -> None:
+    if isinstance(value, type) or not isinstance(value, kind):
+        raise ConfigError(setting, f"is {value!r}", f"Pass {example}.")
 
 
 def _identity(settings: GuardSettings) -> None:

@@ -12,13 +12,17 @@ from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from asgi_guard._internal.events import emit
 from asgi_guard.errors import (
     ConfigError,
     ContextExpiredError,
+    ContextMissingError,
     RLSViolationError,
     TenantInvalidError,
 )
 from asgi_guard.integrations.sql_memberships import SQLMemberships
+from asgi_guard.observability import subscribe
+from asgi_guard.protocols import SecurityEvent
 from asgi_guard.rls import (
     GuardedAsyncSession,
     TenantScoped,
@@ -76,6 +80,11 @@ def context(**given: Any) -> UserExecutionContext:
             "nobody can prove",
             "BearerJWTAuthenticator(",
         ),
+        (lambda: GuardSettings(cors=["https://a.example"]), "a.example", "CORSPolicy("),  # type: ignore[arg-type]
+        (lambda: GuardSettings(origins=["https://a.example"]), "a.example", "OriginPolicy("),  # type: ignore[arg-type]
+        (lambda: GuardSettings(trusted_proxies=["10.0.0.0/8"]), "10.0.0.0", "TrustedProxies("),  # type: ignore[arg-type]
+        (lambda: GuardSettings(event_sinks=[print]), "print", "emit(event)"),  # type: ignore[list-item]
+        (lambda: GuardSettings(event_sinks=[EventList]), "EventList", "emit(event)"),  # type: ignore[list-item]
     ],
 )
 def test_a_wrong_argument_is_named_with_what_to_write_instead(
@@ -127,6 +136,33 @@ async def test_an_expired_context_is_not_called_a_missing_one(
                 await session.get(Note, (uuid.uuid4(), uuid.uuid4()))
 
     assert [event.reason for event in rls_events] == ["context_expired"]
+
+
+def test_a_sink_that_fails_puts_no_request_into_the_log(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A renderer that shows local variables would show the headers they hold."""
+
+    class Broken:
+        def emit(self, event: SecurityEvent) -> None:
+            raise OSError("disk full")
+
+    unsubscribe = subscribe(Broken())
+
+    def refuse(_scope: object) -> None:
+        raise ContextMissingError("notes.list")
+
+    try:
+        refuse({"headers": [(b"authorization", b"Bearer s3cret")]})
+    except ContextMissingError:
+        emit("TENANT_REFUSED", outcome="denied")
+    finally:
+        unsubscribe()
+
+    shown = caplog.text + "".join(capfd.readouterr())
+    assert "event_sink_failed: Broken" in caplog.text
+    assert "disk full" in caplog.text
+    assert "s3cret" not in shown
 
 
 @pytest.mark.parametrize("given", [uuid.uuid4(), TENANT.upper(), "acme"])
