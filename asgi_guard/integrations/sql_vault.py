@@ -107,13 +107,13 @@ class SqlVaultStore:
         """Destroy the tenant's keys and secrets, in one transaction."""
         return await self._run(tenant_id, lambda work: work.shred(tenant_id))
 
-    async def not_sealed_by(
+    async def sealed_before(
         self, tenant_id: str, number: int, *, after: Slot | None, limit: int
     ) -> Sequence[Slot]:
-        """List slots that another data key sealed."""
+        """List slots that an older data key sealed."""
         return await self._run(
             tenant_id,
-            lambda work: work.not_sealed_by(tenant_id, number, after=after, limit=limit),
+            lambda work: work.sealed_before(tenant_id, number, after=after, limit=limit),
         )
 
     async def count_secrets(self, tenant_id: str) -> int:

@@ -179,13 +179,13 @@ class VaultWork:
         gone = await self._connection.execute(delete(secrets).where(self._of(secrets, tenant_id)))
         return gone.rowcount
 
-    async def not_sealed_by(
+    async def sealed_before(
         self, tenant_id: str, number: int, *, after: Slot | None, limit: int
     ) -> Sequence[Slot]:
-        """List slots that another data key sealed."""
+        """List slots that an older data key sealed."""
         secrets = self._tables.secrets
         place = (secrets.c.user_id, secrets.c.provider)
-        query = select(*place).where(self._of(secrets, tenant_id), secrets.c.key_number != number)
+        query = select(*place).where(self._of(secrets, tenant_id), secrets.c.key_number < number)
         if after is not None:
             query = query.where(tuple_(*place) > (after.user_id, after.provider))
         found = await self._connection.execute(query.order_by(*place).limit(limit))

@@ -18,6 +18,7 @@ from asgi_guard.vault.master_key import (
 )
 from asgi_guard.vault.memory_store import InMemoryVaultStore
 from asgi_guard.vault.records import Status, VaultStore
+from asgi_guard.vault.rotation import RotationProgress, VaultRotation
 from asgi_guard.vault.token import OAuthToken
 from asgi_guard.vault.vault import TokenVault
 
@@ -29,8 +30,10 @@ __all__ = [
     "LocalMasterKey",
     "MasterKeySource",
     "OAuthToken",
+    "RotationProgress",
     "Status",
     "TokenVault",
+    "VaultRotation",
     "VaultStore",
     "new_master_key",
     "write_master_key",

@@ -102,13 +102,13 @@ class FileVaultStore:
         await self._change(tenant_id, destroy)
         return gone
 
-    async def not_sealed_by(
+    async def sealed_before(
         self, tenant_id: str, number: int, *, after: Slot | None, limit: int
     ) -> Sequence[Slot]:
-        """List slots that another data key sealed."""
+        """List slots that an older data key sealed."""
         return await self._look(
             tenant_id,
-            lambda shelf: shelf.not_sealed_by(tenant_id, number, after=after, limit=limit),
+            lambda shelf: shelf.sealed_before(tenant_id, number, after=after, limit=limit),
         )
 
     async def count_secrets(self, tenant_id: str) -> int:

@@ -67,11 +67,11 @@ class InMemoryVaultStore:
         """Destroy the tenant's keys and secrets."""
         return self._shelf(tenant_id).shred()
 
-    async def not_sealed_by(
+    async def sealed_before(
         self, tenant_id: str, number: int, *, after: Slot | None, limit: int
     ) -> Sequence[Slot]:
-        """List slots that another data key sealed."""
-        return self._shelf(tenant_id).not_sealed_by(tenant_id, number, after=after, limit=limit)
+        """List slots that an older data key sealed."""
+        return self._shelf(tenant_id).sealed_before(tenant_id, number, after=after, limit=limit)
 
     async def count_secrets(self, tenant_id: str) -> int:
         """Count the tenant's secrets."""

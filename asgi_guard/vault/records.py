@@ -134,10 +134,10 @@ class VaultStore(Protocol):
     async def shred(self, tenant_id: str) -> int:
         """Destroy every data key and secret of the tenant, for ever; returns how many secrets."""
 
-    async def not_sealed_by(
+    async def sealed_before(
         self, tenant_id: str, number: int, *, after: Slot | None, limit: int
     ) -> Sequence[Slot]:
-        """List up to *limit* slots sealed by another data key, in order, beginning past *after*."""
+        """List up to *limit* slots sealed by a key older than *number*, in order, past *after*."""
 
     async def count_secrets(self, tenant_id: str) -> int:
         """Count the tenant's secrets."""

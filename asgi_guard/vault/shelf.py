@@ -97,15 +97,15 @@ class Shelf:
         self.secrets = {}
         return gone
 
-    def not_sealed_by(
+    def sealed_before(
         self, tenant_id: str, number: int, *, after: Slot | None, limit: int
     ) -> list[Slot]:
-        """List slots sealed by another key than *number*, in order of user and provider."""
+        """List slots sealed by a key older than *number*, in order of user and provider."""
         begin = _place(after) if after else ("", "")
         places = sorted(
             place
             for place, secret in self.secrets.items()
-            if secret.key_number != number and place > begin
+            if secret.key_number < number and place > begin
         )
         return [Slot(tenant_id, *place) for place in places[:limit]]
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
 from asgi_guard.integrations.sql_vault import SqlVaultStore
@@ -75,7 +74,7 @@ class Stores:
         if self.database is None:
             raise LookupError("there is no database")
         url = self.database.dsn(role, _PASSWORD).replace("postgresql:", "postgresql+asyncpg:", 1)
-        engine = make(url, variables=VARIABLES, poolclass=NullPool)
+        engine = make(url, variables=VARIABLES, pool_size=2, max_overflow=0)
         self.engines.append(engine)
         return engine
 

@@ -128,7 +128,7 @@ async def test_slots_of_older_keys_are_listed_page_by_page(keyed: VaultStore) ->
         await keyed.save(place, sealed, expected=0, status=Status.CONNECTED)
 
     seen: list[Slot] = []
-    while page := await keyed.not_sealed_by(ACME, 2, after=seen[-1] if seen else None, limit=2):
+    while page := await keyed.sealed_before(ACME, 2, after=seen[-1] if seen else None, limit=2):
         seen += page
 
     assert seen == sorted(seen)
