@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.errors import ConfigError, ContextExpiredError, ContextMissingError, GuardError
@@ -135,7 +136,8 @@ def use_context(context: UserExecutionContext) -> _Block[UserExecutionContext]:
             ...
 
     Do not ``yield`` from a generator inside the block: between two steps Python leaves the value
-    set for whoever consumes the generator. Enter it around the loop that consumes instead.
+    set for whoever consumes the generator. Enter it around the loop that consumes instead. An
+    async generator that was left half-way is cleaned up under no context.
 
     Raises:
         ConfigError: *context* is not a `UserExecutionContext`, or the block is entered twice.
@@ -146,6 +148,7 @@ def use_context(context: UserExecutionContext) -> _Block[UserExecutionContext]:
             f"got a {type(context).__name__}",
             "Pass a UserExecutionContext.",
         )
+    _clean_up_for_nobody()
     return _Block(context)
 
 
@@ -195,6 +198,29 @@ def note_failure(error: GuardError) -> None:
     watch = _watch.get()
     if watch is not None and watch.failure is None:
         watch.failure = error
+
+
+class _ForNobody:
+    """What the event loop does with an abandoned async generator (PEP 525), under no context.
+
+    The garbage collector calls it, whoever's turn it is: the clean-up would run as them.
+    """
+
+    __slots__ = ("_finalizer",)
+
+    def __init__(self, finalizer: Callable[[AsyncGenerator[Any, Any]], None]) -> None:
+        self._finalizer = finalizer
+
+    def __call__(self, generator: AsyncGenerator[Any, Any]) -> None:
+        with no_context(), use_watch(None):
+            self._finalizer(generator)
+
+
+def _clean_up_for_nobody() -> None:
+    # The loop puts its own hook in place at each start, and takes it away at its end.
+    finalizer = sys.get_asyncgen_hooks().finalizer
+    if finalizer is not None and type(finalizer) is not _ForNobody:
+        sys.set_asyncgen_hooks(finalizer=_ForNobody(finalizer))
 
 
 def _forget_after_fork() -> None:
