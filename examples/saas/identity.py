@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.auth import BearerJWTAuthenticator
+from asgi_guard.errors import AuthenticationError
 from asgi_guard.protocols import Principal, Scope
 
 from .people import SCOPES, Person
@@ -48,15 +49,22 @@ class DemoIdentity:
     async def authenticate(self, scope: Scope) -> Principal | None:
         """Return who the bearer token or, without one, the cookie speaks for.
 
+        A cookie that is not acceptable counts as none: browsers send it unasked, and the key that
+        it was signed with ends with the demo. Else one left by an earlier run would close the
+        very page where one signs in.
+
         Raises:
-            AuthenticationError: There is a credential, and it is not acceptable.
+            AuthenticationError: There is a bearer token, and it is not acceptable.
         """
         principal = await self._bearer.authenticate(scope)
         token = None if principal else _cookie(scope)
         if token is None:
             return principal
         bearer = {**scope, "headers": [(b"authorization", f"Bearer {token}".encode())]}
-        return await self._bearer.authenticate(bearer)
+        try:
+            return await self._bearer.authenticate(bearer)
+        except AuthenticationError:
+            return None
 
 
 def _cookie(scope: Scope) -> str | None:
