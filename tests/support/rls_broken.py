@@ -16,6 +16,7 @@ from asgi_guard.rls.binding.asyncpg_connection import GuardedConnection
 from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
 from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.dbapi_engine import _BindingListeners
+from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import current_context
 
@@ -63,7 +64,11 @@ def session_level_binding() -> Iterator[None]:
     The setting then outlives its transaction on the pooled connection, and whoever forgets to
     bind works for the tenant before.
     """
-    whole_render = Clauses._render
+    whole_init, whole_render = Clauses.__init__, Clauses._render
+
+    def init(self: Clauses, variables: RLSVariables) -> None:
+        whole_init(self, variables)
+        self.reset = ""
 
     def render(self: Clauses, tenant_id: str, user_id: str) -> str:
         return whole_render(self, tenant_id, user_id).replace("SET LOCAL", "SET")
@@ -83,5 +88,5 @@ def session_level_binding() -> Iterator[None]:
         patch.setattr(Clauses, "_render", render)
         patch.setattr(Clauses, "bind_call", bind_call)
         patch.setattr(GuardedConnection, "reset", reset)
-        patch.setattr(BoundProtocol, "arm_reset", lambda _: None)
+        patch.setattr(Clauses, "__init__", init)
         yield

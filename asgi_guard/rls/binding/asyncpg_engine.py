@@ -7,18 +7,20 @@ costs a tenth of a short transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 from asyncpg.connection import Connection as AsyncpgConnection
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from asgi_guard.rls.binding.asyncpg_connection import (
     connection_class,
     guard_of,
 )
+from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
 from asgi_guard.rls.binding.autocommit import autocommit_refused, is_autocommit
 from asgi_guard.rls.binding.connect_errors import connect_in_plain_words
 from asgi_guard.rls.binding.self_test import prove_binding
@@ -27,6 +29,8 @@ from asgi_guard.rls.violations import not_enforced
 from asgi_guard.tenancy.current import current_context
 
 __all__ = ["guard_asyncpg_engine"]
+
+_GUARD: Final = "asgi_guard.guard"
 
 
 def guard_asyncpg_engine(engine: Engine, variables: RLSVariables) -> None:
@@ -52,9 +56,10 @@ def guard_asyncpg_engine(engine: Engine, variables: RLSVariables) -> None:
     _refuse_autocommit(engine.dialect)
 
 
-def _prove(dbapi_connection: Any, _record: Any) -> None:
+def _prove(dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
     driver = dbapi_connection.driver_connection
-    if guard_of(driver) is None:
+    guard = guard_of(driver)
+    if guard is None:
         driver.terminate()
         raise not_enforced(
             "the engine's creator made an unguarded connection; let it pass on "
@@ -66,14 +71,14 @@ def _prove(dbapi_connection: Any, _record: Any) -> None:
     except BaseException:
         driver.terminate()
         raise
+    record.info[_GUARD] = guard  # SQLAlchemy clears it when it connects anew
 
 
-def _hand_out(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-    driver = dbapi_connection.driver_connection
-    guard = guard_of(driver)
+def _hand_out(_dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    guard: BoundProtocol | None = record.info.get(_GUARD)
     # One that was made before the engine was guarded, was terminated in the middle of something,
     # or is stuck in a transaction: the pool drops it and connects anew.
-    if guard is None or driver.is_closed() or guard.is_in_transaction():
+    if guard is None or not guard.is_connected() or guard.is_in_transaction():
         raise DisconnectionError("replaced by a fresh connection")
     # SQLAlchemy sends BEGIN with the first statement; for whom the connection was asked for is
     # known now, and compared then.
@@ -81,11 +86,10 @@ def _hand_out(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
     guard.hand_out(None if context is None else context.tenant_id, pooled=False)
 
 
-def _take_back(dbapi_connection: Any, _record: Any) -> None:
-    if dbapi_connection is not None:  # None: it was invalidated
-        guard = guard_of(dbapi_connection.driver_connection)
-        if guard is not None:
-            guard.take_back()
+def _take_back(_dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
+    guard: BoundProtocol | None = record.info.get(_GUARD)
+    if guard is not None:
+        guard.in_use = False
 
 
 def _refuse_autocommit(dialect: Any) -> None:

@@ -70,7 +70,6 @@ class BoundProtocol:
     """
 
     __slots__ = (
-        "_armed",
         "_bind_execute",
         "_blocked",
         "_get_timeout",
@@ -80,6 +79,7 @@ class BoundProtocol:
         "_protocol",
         "_query",
         "_terminate",
+        "armed",
         "check",
         "clauses",
         "close_portal",
@@ -111,7 +111,7 @@ class BoundProtocol:
         self.in_use = False
         self.owner: UserExecutionContext | None = None
         self.expected: str | None = None
-        self._armed: str | None = None
+        self.armed: str | None = None
         self._blocked = ""
         self._named_by_argument: set[str] = set()
         # Asked for at every statement; a look-up through __getattr__ costs five times as much.
@@ -182,26 +182,16 @@ class BoundProtocol:
                 "this connection was asked for under another tenant's context. Use one for each",
                 reason="connection_of_another",
             )
-        self._armed = self.clauses.bind(context)
+        self.armed = self.clauses.bind(context)
         self.owner = context
 
     def arm_probe(self, value: str) -> None:
         """Let the next query carry *value* instead, for the self-test."""
-        self._armed = self.clauses.probe(value)
-
-    def arm_reset(self) -> None:
-        """Let the next query, a COMMIT, also end what was set for the session meanwhile.
-
-        A function in the database can set the tenant for the session where no text shows it,
-        and a commit would keep that. asyncpg's pool resets the session when it gets the
-        connection back; SQLAlchemy's does not.
-        """
-        if not self.pooled:
-            self._armed = self.clauses.reset
+        self.armed = self.clauses.probe(value)
 
     def disarm(self) -> str | None:
         """Take the binding back; None when it has been sent."""
-        unsent, self._armed = self._armed, None
+        unsent, self.armed = self.armed, None
         return unsent
 
     def upkeep(self) -> Upkeep:
@@ -213,9 +203,10 @@ class BoundProtocol:
 
     def query(self, query: str, timeout: float | None) -> Awaitable[Any]:
         """Send statement text in one simple query, bound in the same message."""
-        if self._armed is not None:
+        if self.armed is not None:
             # A second semicolon is an empty statement, which the server skips.
-            query = f"{query};{self.disarm()}"
+            query = f"{query};{self.armed}"
+            self.armed = None
         elif self.in_use:
             self.check.refuse_setting(query)
             self.check.refuse_midway_end(query)
@@ -249,8 +240,9 @@ class BoundProtocol:
         if self.in_use:
             if self._named_by_argument and state.query in self._named_by_argument:
                 self.check.refuse_named(args)
-            usual = self.is_owner() and self.is_in_transaction() and not self._blocked
-            if not usual and not self._may_send():
+            context = current_context()
+            usual = context is self.owner and context is not None and not self._blocked
+            if not (usual and self.is_in_transaction()) and not self._may_send():
                 return self._send_alone(
                     send, state, args, portal_name, limit, return_extra, timeout
                 )

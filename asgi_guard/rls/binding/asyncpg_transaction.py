@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
 
 from asyncpg.exceptions import PostgresError
 from asyncpg.transaction import Transaction
@@ -45,7 +44,8 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
         guard.arm()
         try:
             await super().start()
-            if (unsent := guard.disarm()) is not None:
+            if guard.armed is not None:
+                unsent = guard.disarm()
                 # The driver no longer sends BEGIN through its protocol's query(): one more
                 # message then, never an unbound transaction.
                 with guard.upkeep():
@@ -69,11 +69,28 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
             if self._connection._top_xact is self:  # noqa: SLF001 - as above
                 await self.rollback()
             raise
-        await self._settle(super().commit(), commits=True)
+        guard, outermost, before = self._prepare_end(commits=True)
+        try:
+            await super().commit()
+        except BaseException as error:
+            self._after_failed_end(guard, error, outermost=outermost)
+            raise
+        finally:
+            if guard is not None:
+                guard.armed = None
+                guard.in_use = before
 
     async def rollback(self) -> None:
         """Roll back, whoever asks."""
-        await self._settle(super().rollback())
+        guard, outermost, before = self._prepare_end(commits=False)
+        try:
+            await super().rollback()
+        except BaseException as error:
+            self._after_failed_end(guard, error, outermost=outermost)
+            raise
+        finally:
+            if guard is not None:
+                guard.in_use = before
 
     async def __aexit__(
         self,
@@ -94,7 +111,9 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
             self._after_failed_end(guard, error, outermost=outermost)
             raise
         finally:
-            _after_end(guard, before)
+            if guard is not None:
+                guard.armed = None
+                guard.in_use = before
         if refused is not None:
             raise refused
 
@@ -102,16 +121,6 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
         guard: BoundProtocol | None = self._connection._protocol  # noqa: SLF001 - as above
         if guard is not None and guard.in_use and not guard.is_owner():
             require_same(guard.owner)
-
-    async def _settle(self, ending: Any, *, commits: bool = False) -> None:
-        guard, outermost, before = self._prepare_end(commits=commits)
-        try:
-            await ending
-        except BaseException as error:
-            self._after_failed_end(guard, error, outermost=outermost)
-            raise
-        finally:
-            _after_end(guard, before)
 
     # What `BoundProtocol.upkeep` does, without the cost of a context manager: for each of the
     # two ends of every transaction that is a measurable part.
@@ -121,8 +130,11 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
         outermost = self._connection._top_xact is self  # noqa: SLF001 - as above
         if guard is None:  # the connection is closed: asyncpg will say so
             return None, outermost, False
-        if commits and outermost:
-            guard.arm_reset()
+        if commits and outermost and not guard.pooled:
+            # A function in the database can set the tenant for the session where no text shows
+            # it, and the commit would keep that. asyncpg's pool resets the session when it gets
+            # the connection back; SQLAlchemy's does not, so COMMIT carries it.
+            guard.armed = guard.clauses.reset
         before, guard.in_use = guard.in_use, False
         return guard, outermost, before
 
@@ -134,9 +146,3 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
         # An answer that reports an error (a deferred constraint, say) has ended it all the same.
         if not isinstance(error, PostgresError) or guard.is_in_transaction():
             guard.abandon(error)
-
-
-def _after_end(guard: BoundProtocol | None, before: bool) -> None:  # noqa: FBT001 - what it was
-    if guard is not None:
-        guard.disarm()
-        guard.in_use = before
