@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeVar
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Scope
 
-__all__ = ["PathRules", "canonical_path", "path_set"]
+__all__ = ["PathRules", "canonical_path", "path_below_root", "path_set"]
 
 _T = TypeVar("_T")
 
@@ -47,7 +47,16 @@ def canonical_path(scope: Scope) -> str | None:
         return None
     if b"%2f" in (scope.get("raw_path") or b"").lower():
         return None
-    return _trimmed(_below_root(path, scope.get("root_path") or ""))
+    return path_below_root(scope).rstrip("/") or "/"
+
+
+def path_below_root(scope: Scope) -> str:
+    """Return the path that the app's router sees: without ``root_path`` (ASGI, HTTP scope)."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path") or ""
+    if root and (path == root or path.startswith(root + "/")):
+        return path[len(root) :]
+    return path
 
 
 def _is_plain(path: str) -> bool:
@@ -61,19 +70,9 @@ def _is_plain(path: str) -> bool:
     return "\ufffd" not in path and path.isprintable() and unicodedata.is_normalized("NFKC", path)
 
 
-def _below_root(path: str, root: str) -> str:
-    if root and (path == root or path.startswith(root + "/")):
-        return path[len(root) :]
-    return path
-
-
 def _folded(path: str) -> str:
     # By way of upper case, where a dotless i meets the i that a case-blind layer takes it for.
     return path.lower() if path.isascii() else path.upper().casefold()
-
-
-def _trimmed(path: str) -> str:
-    return path.rstrip("/") or "/"
 
 
 class PathRules(Generic[_T]):

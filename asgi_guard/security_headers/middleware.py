@@ -8,12 +8,13 @@ from typing import Any, Final, TypeVar
 from asgi_guard._internal.canonical_path import PathRules
 from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard._internal.responses import send_problem
-from asgi_guard.errors import ConfigError, GuardError
+from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
 from asgi_guard.security_headers.nonce import SCOPE_KEY, NonceSlot
 from asgi_guard.security_headers.policy import SecurityHeaders
 from asgi_guard.security_headers.rendering import HTTP, HTTPS, PRODUCTION
 from asgi_guard.tenancy.current import current_context
+from asgi_guard.tenancy.fail_closed import InternalError
 from asgi_guard.tenancy.reporting import report
 
 __all__ = ["SecurityHeadersMiddleware", "TenantPolicies", "security_headers"]
@@ -23,10 +24,6 @@ TenantPolicies = Mapping[str, SecurityHeaders] | Callable[[str], SecurityHeaders
 _MARK: Final = "asgi_guard_security_headers"
 _SERVER_ERROR: Final = 500
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
-
-
-class _InternalError(GuardError):
-    code = "internal_error"
 
 
 class SecurityHeadersMiddleware:
@@ -126,7 +123,7 @@ class SecurityHeadersMiddleware:
             await self.app(scope, receive, dressed_send)
         except Exception:
             if not slot.started and not _answers_errors(scope.get("app")):
-                await send_problem(scope, receive, dressed_send, _InternalError())
+                await send_problem(scope, receive, dressed_send, InternalError())
             raise
 
     def _policy_of(self, scope: Scope, routed: SecurityHeaders | None) -> SecurityHeaders:

@@ -11,23 +11,15 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from asgi_guard._internal.canonical_path import path_below_root
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Scope
 
-__all__ = ["PublicPaths", "path_below_root"]
+__all__ = ["PublicPaths"]
 
 # pchar without percent-encoding and ";" (RFC 3986 section 3.3); some routers cut at ";".
 _CANONICAL: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
 _DOT_SEGMENT: Final = re.compile(r"/\.\.?(?=/|\Z)")
-
-
-def path_below_root(scope: Scope) -> str:
-    """Return the path that the app's router sees: without ``root_path`` (ASGI, HTTP scope)."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
-        return path[len(root) :]
-    return path
 
 
 class PublicPaths:

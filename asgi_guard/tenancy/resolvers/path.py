@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from asgi_guard._internal.canonical_path import path_below_root
 from asgi_guard.errors import ConfigError, TenantInvalidError
 from asgi_guard.protocols import Principal, Scope
-from asgi_guard.tenancy.paths import path_below_root
 
 __all__ = ["PathResolver"]
 
