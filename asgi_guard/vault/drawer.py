@@ -113,7 +113,7 @@ class SecretDrawer:
         return Slot(context.tenant_id, context.user_id, provider)
 
     async def _put(
-        self, slot: Slot, plaintext: bytes, *, check: Callable[[Entry], None] | None = None
+        self, slot: Slot, plaintext: Secret, *, check: Callable[[Entry], None] | None = None
     ) -> None:
         """Store *plaintext* over whatever is there, unless *check* raises."""
         for _ in range(ATTEMPTS):

@@ -65,10 +65,10 @@ def seal(plaintext: bytes, *, key: DataKey, slot: Slot, version: int) -> bytes:
     Raises:
         ConfigError: It is longer than `LONGEST`, or *version* is not in 1 to 2**63 - 1.
     """
-    if len(plaintext) > LONGEST:
-        raise ConfigError(
-            "vault.secret", f"has {len(plaintext)} bytes", f"Store at most {LONGEST}."
-        )
+    size = len(plaintext)
+    if size > LONGEST:
+        del plaintext  # tracebacks may show their frames' locals
+        raise ConfigError("vault.secret", f"has {size} bytes", f"Store at most {LONGEST}.")
     if not 1 <= version <= MAX_VERSION:
         raise ConfigError("vault.version", f"is {version}", "Count from 1.")
     header = bytes([FORMAT]) + key.key_id + slot.binding() + version.to_bytes(8, "big")

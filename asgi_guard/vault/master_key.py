@@ -83,10 +83,10 @@ class LocalMasterKey:
         """
         file = Path(path)
         try:
-            content = read_private(file, limit=_LONGEST_FILE)
+            text = Secret(read_private(file, limit=_LONGEST_FILE).decode("ascii", "replace"))
         except FileNotFoundError:
             raise ConfigError(str(file), "is missing", "Make one: write_master_key().") from None
-        return cls(Secret(content.decode("ascii", "replace")))
+        return cls(text)
 
     @property
     def master_id(self) -> str:
@@ -150,11 +150,15 @@ def _associated(tenant_id: str, context: bytes) -> bytes:
 
 def _decoded(text: Secret) -> bytes:
     key = _bytes_of(text)
+    problem = ""
     if key is None or len(key) != KEY_BYTES:
-        raise ConfigError("vault.master_key", "is not base64 of 32 bytes", "Use new_master_key().")
-    if len(set(key)) < _FEWEST_DISTINCT:
-        raise ConfigError("vault.master_key", "is a placeholder, not random", "Make a real one.")
-    return key
+        problem = "is not base64 of 32 bytes"
+    elif len(set(key)) < _FEWEST_DISTINCT:
+        problem = "is a placeholder, not random"
+    else:
+        return key
+    del key  # tracebacks may show their frames' locals
+    raise ConfigError("vault.master_key", problem, "Use new_master_key().")
 
 
 def _bytes_of(text: Secret) -> bytes | None:

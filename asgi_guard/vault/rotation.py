@@ -102,7 +102,7 @@ class VaultRotation:
         tenant_id = require_context("vault.rotate").tenant_id
         newest = await self._newest(tenant_id, fresh_key=fresh_key)
         total = await self._store.count_secrets(tenant_id)
-        progress = RotationProgress(tenant_id=tenant_id, total=total)
+        progress = RotationProgress(tenant_id=tenant_id, total=total, is_complete=newest is None)
         if newest is not None:
             progress = await self._sweep(progress, newest)
         self._tell(progress)

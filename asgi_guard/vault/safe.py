@@ -6,6 +6,7 @@ from math import inf
 from typing import Final
 
 from asgi_guard.errors import VaultConflictError, VaultNotConnectedError, VaultOpenError
+from asgi_guard.secret import Secret
 from asgi_guard.tenancy.bounded import BoundedEntries
 from asgi_guard.tenancy.reporting import report
 from asgi_guard.vault.data_key import DataKey
@@ -51,7 +52,7 @@ class Safe:
         self._note(slot, entry.version)
         return entry
 
-    async def open(self, slot: Slot, entry: Entry) -> bytes:
+    async def open(self, slot: Slot, entry: Entry) -> Secret:
         """Decrypt what *entry* holds.
 
         Raises:
@@ -66,7 +67,7 @@ class Safe:
             raise
 
     async def write(
-        self, store: VaultStore, slot: Slot, plaintext: bytes, *, entry: Entry, status: Status
+        self, store: VaultStore, slot: Slot, plaintext: Secret, *, entry: Entry, status: Status
     ) -> bool:
         """Seal *plaintext* as the version after *entry*'s; False: somebody was faster.
 
@@ -76,7 +77,7 @@ class Safe:
         """
         version = entry.version + 1
         stored, key = await self.current_key(store, slot.tenant_id)
-        envelope = seal(plaintext, key=key, slot=slot, version=version)
+        envelope = seal(plaintext.reveal().encode(), key=key, slot=slot, version=version)
         secret = StoredSecret(version, stored.number, envelope)
         return await store.save(slot, secret, expected=entry.version, status=status)
 
@@ -104,14 +105,19 @@ class Safe:
             report("VAULT_KEY_MADE", outcome="allowed", details={"number": number})
         return made
 
-    async def _opened(self, slot: Slot, entry: Entry) -> bytes:
+    async def _opened(self, slot: Slot, entry: Entry) -> Secret:
         secret = _live_secret(entry)
         if entry.head is not None and secret.version < entry.head.version:
             raise VaultOpenError("vault_rolled_back")
         if entry.key is None or entry.key.number != secret.key_number:
             raise VaultOpenError("vault_key_missing")
         key = await self.keys.unwrap(slot.tenant_id, entry.key)
-        return open_envelope(secret.envelope, key=key, slot=slot, version=secret.version)
+        # A Secret at once: tracebacks of whatever fails later may show their frames' locals.
+        return Secret(
+            open_envelope(secret.envelope, key=key, slot=slot, version=secret.version).decode(
+                "utf-8", "replace"
+            )
+        )
 
     def _mark(self, slot: Slot) -> int:
         known = self._marks.current(slot, 0)

@@ -86,7 +86,7 @@ class OAuthToken:
         return self.expires_at is not None and self.expires_at <= now + seconds
 
 
-def encode_token(token: OAuthToken) -> bytes:
+def encode_token(token: OAuthToken) -> Secret:
     """Return what is sealed for *token*."""
     refresh = token.refresh_token
     content = {
@@ -97,10 +97,10 @@ def encode_token(token: OAuthToken) -> bytes:
         "scopes": sorted(token.scopes),
         "token_type": token.token_type,
     }
-    return json.dumps(content, separators=(",", ":")).encode()
+    return Secret(json.dumps(content, separators=(",", ":")))
 
 
-def decode_token(plaintext: bytes) -> OAuthToken:
+def decode_token(plaintext: Secret) -> OAuthToken:
     """Read what `encode_token` wrote.
 
     Raises:
@@ -112,26 +112,24 @@ def decode_token(plaintext: bytes) -> OAuthToken:
     return token
 
 
-def encode_secret(value: Secret) -> bytes:
+def encode_secret(value: Secret) -> Secret:
     """Return what is sealed for a secret that is no OAuth token."""
-    return json.dumps({"kind": _SECRET, "value": value.reveal()}).encode()
+    return Secret(json.dumps({"kind": _SECRET, "value": value.reveal()}))
 
 
-def decode_secret(plaintext: bytes) -> Secret:
+def decode_secret(plaintext: Secret) -> Secret:
     """Read what `encode_secret` wrote.
 
     Raises:
         VaultOpenError: ``vault_malformed``.
     """
-    content = _content(plaintext, _SECRET)
-    value = content.get("value") if content else None
-    del content
+    value = (_content(plaintext, _SECRET) or {}).get("value")
     if not isinstance(value, str):
         raise VaultOpenError("vault_malformed")
     return Secret(value)
 
 
-def _token_in(plaintext: bytes) -> OAuthToken | None:
+def _token_in(plaintext: Secret) -> OAuthToken | None:
     content = _content(plaintext, _TOKEN)
     if content is None:
         return None
@@ -147,9 +145,9 @@ def _token_in(plaintext: bytes) -> OAuthToken | None:
         return None
 
 
-def _content(plaintext: bytes, kind: str) -> dict[str, Any] | None:
+def _content(plaintext: Secret, kind: str) -> dict[str, Any] | None:
     try:
-        content = json.loads(plaintext)
+        content = json.loads(plaintext.reveal())
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("kind") == kind else None
