@@ -22,16 +22,21 @@ async def get(
     query: str = "",
 ) -> Answer:
     """Ask; what the app raises for its server's log after the answer is no business of callers."""
-    answer = Answer()
-    incoming = [{"type": "http.request", "body": b"", "more_body": False}]
+    answer, answered = Answer(), asyncio.Event()
+    incoming = [
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": b"", "more_body": False},
+    ]
 
     async def receive() -> Any:
-        if not incoming:
-            await asyncio.Event().wait()  # frameworks listen for the disconnect, which never comes
-        return incoming.pop()
+        if len(incoming) == 1:
+            await answered.wait()  # as servers do: a disconnect follows the whole answer
+        return incoming.pop() if len(incoming) > 1 else incoming[0]
 
     async def send(message: Any) -> None:
         answer.sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            answered.set()
 
     scope = http_scope(method, path, headers or {}) | {"query_string": query.encode()}
     try:
