@@ -7,6 +7,7 @@ from typing import Final
 
 from asgi_guard._internal.asgi import (
     HeaderList,
+    add_vary,
     client_of,
     field_name,
     on_response_start,
@@ -28,7 +29,7 @@ from asgi_guard.tenancy.policy import TenantForbiddenError
 from asgi_guard.tenancy.resolvers.chain import ChainResolver
 from asgi_guard.tenancy.resolvers.claim import ClaimResolver
 from asgi_guard.tenancy.resolvers.custom import ResolverLike, as_resolver
-from asgi_guard.tenancy.resolvers.protocol import RootPathMover, TenantResolver
+from asgi_guard.tenancy.resolvers.protocol import HeaderReader, RootPathMover, TenantResolver
 from asgi_guard.tenancy.tenant_id import UUID, TenantIdShape
 from asgi_guard.tenancy.trace import trace_id_of
 from asgi_guard.tenancy.websocket_expiry import ExpiringSocket
@@ -93,6 +94,7 @@ class TenantContextMiddleware:
         if not isinstance(tenant_shape, TenantIdShape):
             raise ConfigError("tenant_shape", f"is {tenant_shape!r}", "Pass UUID, SLUG or INTEGER.")
         self._mover = known if isinstance(known, RootPathMover) else None
+        self._vary = known.vary if isinstance(known, HeaderReader) else ()
         self._public = PublicPaths(public_paths)
         self._trusted_id = _field_name("request_id_header", request_id_header)
         self._shown_id = _field_name("request_id_response_header", request_id_response_header)
@@ -116,12 +118,13 @@ class TenantContextMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = request_id_of(scope, trusted_header=self._trusted_id)
-        send = self._showing(request_id, send)
+        public = self._public.cover(scope)
+        send = self._labelling(request_id, send, vary=() if public else self._vary)
         tenant_id: str | None = None
         try:
             if self._trusted_id is not None:
                 single_header(scope, self._trusted_id)
-            if (public := self._public.cover(scope)) is False:
+            if not public:
                 principal = self._admission.identify(scope)
                 tenant_id = await self._admission.name(scope, principal)
                 context = await self._admission.admit(scope, principal, tenant_id, request_id)
@@ -146,17 +149,18 @@ class TenantContextMiddleware:
         with use_context(context):
             await self.app(scope, receive, send)
 
-    def _showing(self, request_id: str, send: Send) -> Send:
+    def _labelling(self, request_id: str, send: Send, *, vary: tuple[bytes, ...]) -> Send:
         name = self._shown_id
-        if name is None:
+        if name is None and not vary:
             return send
-        field = (name, request_id.encode())
+        shown = [] if name is None else [(name, request_id.encode())]
 
-        def show(headers: HeaderList) -> None:
-            headers[:] = [pair for pair in headers if pair[0] != name]
-            headers.append(field)
+        def label(headers: HeaderList) -> None:
+            headers[:] = [pair for pair in headers if pair[0] != name] + shown
+            for field in vary:
+                add_vary(headers, field)
 
-        return on_response_start(send, show)
+        return on_response_start(send, label)
 
 
 def _report(refusal: RejectionError | UnavailableError, scope: Scope, named: str | None) -> None:

@@ -118,7 +118,7 @@ async def test_the_response_carries_our_request_id_and_all_else_of_the_apps() ->
     assert answer.header("x-request-id") != "made-by-the-app"
     assert answer.header("x-kept") == "yes"
     assert elsewhere.header("x-trace") is not None
-    assert nowhere.headers == [("x-request-id", "made-by-the-app"), ("x-kept", "yes")]
+    assert nowhere.headers[:2] == [("x-request-id", "made-by-the-app"), ("x-kept", "yes")]
 
 
 async def test_an_error_of_the_app_comes_out_unchanged_and_the_context_is_gone(

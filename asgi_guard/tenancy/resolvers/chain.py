@@ -5,7 +5,7 @@ from __future__ import annotations
 from asgi_guard.errors import ConfigError, TenantAccessError
 from asgi_guard.protocols import Principal, Scope
 from asgi_guard.tenancy.resolvers.custom import ResolverLike, as_resolver
-from asgi_guard.tenancy.resolvers.protocol import RootPathMover
+from asgi_guard.tenancy.resolvers.protocol import HeaderReader, RootPathMover
 
 __all__ = ["ChainResolver"]
 
@@ -28,6 +28,8 @@ class ChainResolver:
             raise ConfigError("ChainResolver", "is empty", "Pass at least one resolver.")
         self.resolvers = tuple(as_resolver(resolver) for resolver in resolvers)
         self._movers = [each for each in self.resolvers if isinstance(each, RootPathMover)]
+        readers = [each for each in self.resolvers if isinstance(each, HeaderReader)]
+        self.vary = tuple(name for reader in readers for name in reader.vary)
 
     async def resolve(self, scope: Scope, principal: Principal) -> str | None:
         """Return the one tenant that is named, or None.

@@ -10,7 +10,7 @@ __all__ = ["HeaderResolver"]
 
 
 class HeaderResolver:
-    """Take the tenant from one request header.
+    """Take the tenant from one request header, by which every answer then varies.
 
     Args:
         name: The header; case does not matter.
@@ -22,6 +22,7 @@ class HeaderResolver:
     def __init__(self, name: str = "x-tenant-id") -> None:
         self._field = field_name("HeaderResolver.name", name)
         self.name = self._field.decode()
+        self.vary = (self._field,)
 
     async def resolve(self, scope: Scope, _principal: Principal) -> str | None:
         """Return the header's value.

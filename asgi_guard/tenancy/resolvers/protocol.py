@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from asgi_guard.protocols import Principal, Scope
 
-__all__ = ["RootPathMover", "TenantResolver"]
+__all__ = ["HeaderReader", "RootPathMover", "TenantResolver"]
 
 
 @runtime_checkable
@@ -33,3 +33,12 @@ class RootPathMover(Protocol):
 
     def inner_root_path(self, scope: Scope) -> str:
         """Return ``root_path`` as the app should see it."""
+
+
+@runtime_checkable
+class HeaderReader(Protocol):
+    """A resolver whose name is in request headers, by which caches must tell answers apart."""
+
+    @property
+    def vary(self) -> tuple[bytes, ...]:
+        """The headers, in lower case (RFC 9110 section 12.5.5)."""
