@@ -14,9 +14,10 @@ from dataclasses import fields
 import structlog
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK, utc
+from asgi_guard._internal.redaction import redact_details
 from asgi_guard.protocols import Clock, EventSink, SecurityEvent
 
-__all__ = ["LogSink", "emit", "subscribe"]
+__all__ = ["LogSink", "emit", "routine_wanted", "subscribe"]
 
 _log = structlog.stdlib.get_logger("asgi_guard.security")
 # For tracebacks: structlog's console renderer shows local variables, and with them the headers
@@ -43,25 +44,35 @@ class LogSink:
 
 _DEFAULT: tuple[EventSink, ...] = (LogSink(),)
 _sinks: tuple[EventSink, ...] = _DEFAULT
+_routine: tuple[EventSink, ...] = ()
 sink_failures = 0
 
 
 def subscribe(sink: EventSink) -> Callable[[], None]:
     """Add *sink* to the readers of the process's event stream.
 
-    The first subscriber replaces the default log reader; subscribe a `LogSink` to keep it.
+    The first subscriber replaces the default log reader; subscribe a `LogSink` to keep it. A sink
+    whose attribute ``routine`` is true also gets routine events: one for each request that went
+    well.
 
     Returns:
         A function that takes the sink out again.
     """
     global _sinks  # noqa: PLW0603 - one stream per process is the point; the tuple is swapped whole
     _sinks = (sink,) if _sinks is _DEFAULT else (*_sinks, sink)
+    _sort_out()
 
     def unsubscribe() -> None:
         global _sinks  # noqa: PLW0603 - as above
         _sinks = tuple(kept for kept in _sinks if kept is not sink) or _DEFAULT
+        _sort_out()
 
     return unsubscribe
+
+
+def routine_wanted() -> bool:
+    """Tell whether some reader wants routine events; ask before building one on the hot path."""
+    return bool(_routine)
 
 
 def emit(
@@ -69,6 +80,7 @@ def emit(
     *,
     outcome: str,
     reason: str = "",
+    routine: bool = False,
     clock: Clock = SYSTEM_CLOCK,
     details: Mapping[str, str | int | float | bool | None] | None = None,
     **who: str | None,
@@ -79,8 +91,9 @@ def emit(
         name: Stable event name.
         outcome: ``"allowed"``, ``"denied"`` or ``"error"``.
         reason: Stable reason code.
+        routine: Hand it only to readers that want routine events.
         clock: Where the event's time comes from.
-        details: Plain values without secrets.
+        details: Plain values without secrets; what looks like one is replaced.
         **who: Further `SecurityEvent` fields: ``request_id``, ``tenant_id``, ``user_id`` ...
     """
     event = SecurityEvent(
@@ -88,14 +101,19 @@ def emit(
         outcome=outcome,
         reason=reason,
         time=utc(clock.now()),
-        details=details or {},
+        details=redact_details(details) if details else {},
         **who,
     )
-    for sink in _sinks:
+    for sink in _routine if routine else _sinks:
         try:
             sink.emit(event)
         except Exception:  # noqa: BLE001 - a broken reader must not open a door
             _count_failure(sink)
+
+
+def _sort_out() -> None:
+    global _routine  # noqa: PLW0603 - as above
+    _routine = tuple(sink for sink in _sinks if getattr(sink, "routine", False))
 
 
 def _count_failure(sink: EventSink) -> None:

@@ -74,7 +74,7 @@ PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     # RFC 7519 and RFC 7516: three or five base64url parts; "eyJ" is '{"' in base64url.
     (
         "jwt",
-        re.compile(r"(?<![\w-])eyJ[\w-]{5,4096}\.[\w-]{2,4096}(?:\.[\w-]{0,4096}){0,3}"),
+        re.compile(r"(?<![\w-])eyJ[\w-]{5,4096}\.[\w-]{2,4096}(?:\.[\w-]{0,2048}){0,3}"),
     ),
     # RFC 9110 section 11.4: scheme and credentials.
     (

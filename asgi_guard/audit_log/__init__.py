@@ -7,6 +7,7 @@ first record that was dropped, altered, moved, repeated, forged or brought from 
 
 from __future__ import annotations
 
+from asgi_guard.audit_log.app import audit_app
 from asgi_guard.audit_log.errors import (
     AuditLockedError,
     AuditTamperedError,
@@ -39,4 +40,5 @@ __all__ = [
     "PostgresAuditSink",
     "Verifier",
     "VerifyReport",
+    "audit_app",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Final
 
 from asgi_guard._internal.asgi import client_of, single_header
-from asgi_guard._internal.events import emit
+from asgi_guard._internal.events import emit, routine_wanted
 from asgi_guard._internal.principal import SCOPE_KEY
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
@@ -42,7 +43,8 @@ class AuthenticationMiddleware:
     Refuses with 401 and ``WWW-Authenticate`` (a credential that is not acceptable, two
     Authorization headers) or 503 (an authenticator cannot decide now), or as the
     authenticator itself says (e.g. 429); whatever it raises, never with 400 or 500.
-    Each refusal leaves one event ``AUTHENTICATION_FAILED``.
+    Each refusal leaves one event ``AUTHENTICATION_FAILED``; each success one
+    ``AUTHENTICATION_SUCCEEDED``, for readers that want routine events.
     """
 
     def __init__(self, app: ASGIApp, *, authenticators: Iterable[Authenticator]) -> None:
@@ -67,6 +69,8 @@ class AuthenticationMiddleware:
             _report(refusal, scope)
             await send_problem(scope, receive, send, refusal)
             return
+        if principal is not None and routine_wanted():
+            _report_success(principal, scope)
         # Always set: a mounted app with authenticators of its own must not inherit the principal
         # of the ones outside.
         scope[SCOPE_KEY] = principal
@@ -92,6 +96,23 @@ class AuthenticationMiddleware:
         except Exception as failure:
             raise UnavailableError("authenticator_failed") from failure
         return None
+
+
+def _report_success(principal: Principal, scope: Scope) -> None:
+    """Leave the event of a request that went well, for readers that want one for each."""
+    client = scope.get("client")
+    session = principal.session_id
+    emit(
+        "AUTHENTICATION_SUCCEEDED",
+        outcome="allowed",
+        routine=True,
+        request_id=request_id_of(scope),
+        tenant_id=principal.tenant_id,
+        user_id=principal.user_id,
+        session_id=None if session is None else sha256(session.encode()).hexdigest(),
+        auth_method=principal.auth_method,
+        client=str(client[0]) if client else None,
+    )
 
 
 def _report(refusal: RejectionError | UnavailableError, scope: Scope) -> None:

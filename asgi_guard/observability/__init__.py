@@ -7,6 +7,18 @@ crossing of tenants leaves one `SecurityEvent`, whichever part of the package me
 from __future__ import annotations
 
 from asgi_guard._internal.events import LogSink, subscribe
+from asgi_guard.observability.catalogue import CATALOGUE, EVENTS, EventKind
+from asgi_guard.observability.log_processors import configure_logging, log_processors
 from asgi_guard.protocols import EventSink, SecurityEvent
 
-__all__ = ["EventSink", "LogSink", "SecurityEvent", "subscribe"]
+__all__ = [
+    "CATALOGUE",
+    "EVENTS",
+    "EventKind",
+    "EventSink",
+    "LogSink",
+    "SecurityEvent",
+    "configure_logging",
+    "log_processors",
+    "subscribe",
+]
