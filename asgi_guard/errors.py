@@ -163,8 +163,12 @@ class ThrottledError(RejectionError):
 class PasswordRejectedError(RejectionError):
     """A new password may not be used; ``code`` tells the person who chose it why.
 
-    ``code`` is one of ``password_too_short``, ``password_too_long``, ``password_malformed`` (not
-    Unicode text, or with control characters) and ``password_breached``.
+    ``code`` says what is wrong:
+
+    - ``password_too_short``: fewer characters than asked for;
+    - ``password_too_long``: more characters than are taken;
+    - ``password_malformed``: not Unicode text, or with control characters;
+    - ``password_breached``: it is in a list of breached passwords.
 
     Args:
         code: One of these.
