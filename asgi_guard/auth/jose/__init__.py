@@ -8,7 +8,12 @@ is weak, torn in a rotation, or readable by others.
 from __future__ import annotations
 
 from asgi_guard.auth.jose.issuer import IssuedToken, TokenIssuer
+from asgi_guard.auth.jose.jwks_document import JWKSDocument
+from asgi_guard.auth.jose.jwks_endpoint import JWKSEndpoint
+from asgi_guard.auth.jose.key_file import FolderKeyStore, KeyStore
+from asgi_guard.auth.jose.key_manager import KeyManager
 from asgi_guard.auth.jose.key_source import KeySet, KeySource, PinnedKey, SigningKeySource
+from asgi_guard.auth.jose.key_view import KeyStatus
 from asgi_guard.auth.jose.policy import JwtPolicy
 from asgi_guard.auth.jose.signing_key import SigningKey
 from asgi_guard.auth.jose.verification_key import VerificationKey
@@ -16,10 +21,16 @@ from asgi_guard.auth.jose.verified_token import VerifiedToken
 from asgi_guard.auth.jose.verifier import TokenVerifier
 
 __all__ = [
+    "FolderKeyStore",
     "IssuedToken",
+    "JWKSDocument",
+    "JWKSEndpoint",
     "JwtPolicy",
+    "KeyManager",
     "KeySet",
     "KeySource",
+    "KeyStatus",
+    "KeyStore",
     "PinnedKey",
     "SigningKey",
     "SigningKeySource",

@@ -15,6 +15,7 @@ from asgi_guard.errors import ConfigError
 
 __all__ = [
     "CURVES",
+    "LONGEST_RSA",
     "RSA_ALGORITHMS",
     "SHORTEST_RSA",
     "SHORTEST_SECRET",
@@ -22,6 +23,7 @@ __all__ = [
     "implementation",
 ]
 
+LONGEST_RSA: Final = 16384  # bits; a larger modulus is a way to burn processor time
 SHORTEST_RSA: Final = 2048  # bits; RFC 7518 section 3.3
 # RFC 7518 section 3.2: as long as the hash; a shorter secret is searched offline.
 SHORTEST_SECRET: Final = {"HS256": 32, "HS384": 48, "HS512": 64}

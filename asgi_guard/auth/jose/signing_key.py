@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from asgi_guard.auth.jose.algorithms import (
     CURVES,
+    LONGEST_RSA,
     RSA_ALGORITHMS,
     SHORTEST_RSA,
     SHORTEST_SECRET,
@@ -68,14 +69,24 @@ class SigningKey:
         Raises:
             ConfigError: The algorithm is unknown or symmetric, or the key would be weak.
         """
-        name = _asymmetric(algorithm)
+        name = cls.check_choice(algorithm, rsa_bits)
         if name in CURVES:
             return cls(ec.generate_private_key(CURVES[name]()), algorithm=name)
         if name not in RSA_ALGORITHMS:
             return cls(ed25519.Ed25519PrivateKey.generate(), algorithm=name)
-        if rsa_bits < SHORTEST_RSA:
-            raise ConfigError("rsa_bits", f"is {rsa_bits}", "Use 4096; at least 2048.")
         return cls(rsa.generate_private_key(_EXPONENT, rsa_bits), algorithm=name)
+
+    @staticmethod
+    def check_choice(algorithm: str, rsa_bits: int) -> str:
+        """Return the canonical name of *algorithm* if a key of it may be generated.
+
+        Raises:
+            ConfigError: The algorithm is unknown or symmetric, or the key would be weak.
+        """
+        name = _asymmetric(algorithm)
+        if rsa_bits not in range(SHORTEST_RSA, LONGEST_RSA + 1):
+            raise ConfigError("rsa_bits", f"is {rsa_bits!r}", "Use 4096; at least 2048.")
+        return name
 
     @property
     def jwk(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ verify anything (RFC 8725 sections 2.1 and 3.1).
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from asgi_guard.auth.jose.algorithms import (
     CURVES,
+    LONGEST_RSA,
     RSA_ALGORITHMS,
     SHORTEST_RSA,
     SHORTEST_SECRET,
@@ -29,8 +30,6 @@ from asgi_guard.errors import ConfigError
 from asgi_guard.secret import Secret
 
 __all__ = ["VerificationKey"]
-
-_LONGEST_RSA: Final = 16384  # bits; a larger modulus is a way to burn processor time
 
 
 class VerificationKey:
@@ -130,7 +129,7 @@ def _check_kind(key: Any, algorithm: str) -> None:
             raise ConfigError(
                 "key", f"has {key.key_size} bits", f"Use RSA of {SHORTEST_RSA} bits or more."
             )
-        if key.key_size > _LONGEST_RSA:
+        if key.key_size > LONGEST_RSA:
             raise ConfigError("key", f"has {key.key_size} bits", "Use RSA of 4096 bits.")
         return
     if algorithm in CURVES and isinstance(key, EllipticCurvePublicKey):
