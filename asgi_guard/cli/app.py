@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 
 from asgi_guard._version import __version__
+from asgi_guard.cli.api_keys import api_keys
 from asgi_guard.cli.demo import load_demo
+from asgi_guard.cli.keys import keys
 from asgi_guard.errors import GuardError
 
 __all__ = ["app"]
@@ -19,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables: tokens and rows
     help="Multi-tenant security for ASGI apps.",
 )
+app.add_typer(api_keys, name="api-keys")
+app.add_typer(keys, name="keys")
 
 
 @app.callback()
