@@ -19,7 +19,7 @@ from asgi_guard.rls import RLSVariables, guarded_engine, system_engine, tenant_p
 from asgi_guard.testing import PostgresDatabase
 from asgi_guard.vault import FileVaultStore, InMemoryVaultStore, VaultStore
 
-__all__ = ["KINDS", "VARIABLES", "Stores", "fill_vault", "opened_stores"]
+__all__ = ["KINDS", "VARIABLES", "Stores", "fill_vault", "opened_stores", "sql_store"]
 
 KINDS = ["memory", "file", pytest.param("sql", marks=pytest.mark.postgres)]
 VARIABLES = RLSVariables(
@@ -70,6 +70,13 @@ class Stores:
             raise LookupError("there is no database")
         self.database.execute(statement)
 
+    @property
+    def address(self) -> str:
+        """Where another process finds it: a folder, or the runtime role's URL."""
+        if self.database is None:
+            return str(self.folder)
+        return self.database.dsn(VARIABLES.runtime_role, _PASSWORD)
+
     def _engine(self, make: Any, role: str) -> Any:
         if self.database is None:
             raise LookupError("there is no database")
@@ -77,6 +84,12 @@ class Stores:
         engine = make(url, variables=VARIABLES, pool_size=2, max_overflow=0)
         self.engines.append(engine)
         return engine
+
+
+def sql_store(address: str) -> SqlVaultStore:
+    """Open the SQL store at *address*, in a process of its own."""
+    url = address.replace("postgresql:", "postgresql+asyncpg:", 1)
+    return SqlVaultStore(guarded_engine(url, variables=VARIABLES), TABLES)
 
 
 @asynccontextmanager
