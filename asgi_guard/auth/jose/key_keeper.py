@@ -81,13 +81,13 @@ class KeyKeeper:
             ConfigError: The store is damaged, or open to others; or *change* says so.
         """
         with self._store.locked():
-            old = self._read()
-            new = change(old, self._clock.now())
+            old, now = self._read(), self._clock.now()
+            new = change(old, now)
             if new is not old:
                 self._store.write(self.codec.encode(new))
             self._stamp = self._store.stamp()
             self.view = KeyView(new, self._times)
-        for each in _differences(old, new) if announce else ():
+        for each in _differences(old, new, now) if announce else ():
             self._note(each)
         return new
 
@@ -121,7 +121,7 @@ class KeyKeeper:
         return KeyRing() if content is None else self.codec.decode(content)
 
 
-def _differences(old: KeyRing, new: KeyRing) -> Iterator[Note]:
+def _differences(old: KeyRing, new: KeyRing, now: float) -> Iterator[Note]:
     before = {each.kid: each for each in old.keys}
     after = {each.kid: each for each in new.keys}
     for kid, each in before.items():
@@ -129,7 +129,8 @@ def _differences(old: KeyRing, new: KeyRing) -> Iterator[Note]:
             is_revoked = kid in new.revoked
             yield ("KEY_REVOKED" if is_revoked else "KEY_RETIRED", kid, each.key.algorithm)
         elif after[kid].signs_from != each.signs_from:
-            yield ("KEY_STARTED_EARLY", kid, each.key.algorithm)
+            yield ("KEY_ROTATED", kid, each.key.algorithm)
     for kid, each in after.items():
         if kid not in before:
-            yield ("KEY_CREATED", kid, each.key.algorithm)
+            is_later = each.signs_from > now
+            yield ("KEY_CREATED" if is_later else "KEY_ROTATED", kid, each.key.algorithm)

@@ -55,8 +55,8 @@ class KeyManager:
     parsing or files. If the store cannot be reached, the keys that are known stay in use, and an
     event says so. Safe under threads and after a fork.
 
-    Events: ``KEY_CREATED``, ``KEY_STARTED_EARLY``, ``KEY_REVOKED``, ``KEY_RETIRED``,
-    ``KEYS_EXPORTED``, ``KEYS_RESTORED``, ``KEY_MAINTENANCE_FAILED``.
+    Events: ``KEY_CREATED`` (to sign later), ``KEY_ROTATED`` (signs now), ``KEY_REVOKED``,
+    ``KEY_RETIRED``, ``KEYS_EXPORTED``, ``KEYS_RESTORED``, ``KEY_MAINTENANCE_FAILED``.
     """
 
     def __init__(

@@ -196,11 +196,11 @@ async def test_each_operation_leaves_its_event_and_no_key(tmp_path: Path) -> Non
     stop()
 
     assert [event.name for event in sink.seen] == [
+        "KEY_ROTATED",
         "KEY_CREATED",
-        "KEY_CREATED",
-        "KEY_STARTED_EARLY",
+        "KEY_ROTATED",
         "KEY_REVOKED",
-        "KEY_CREATED",
+        "KEY_ROTATED",
         "KEY_RETIRED",
         "KEY_CREATED",
     ]
