@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import fields
 from pathlib import Path
 
 import asyncpg
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from sqlalchemy import text
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.testclient import TestClient
 
 from asgi_guard import Guard, GuardSettings, UserExecutionContext, use_context
 from asgi_guard.errors import ContextMissingError, RLSViolationError
+from asgi_guard.integrations.fastapi import GuardedSession
 from asgi_guard.protocols import Principal, Scope
 from asgi_guard.rls import GuardedAsyncSession, guarded_engine
 from asgi_guard.settings.env import PREFIX, read_environment
@@ -198,10 +203,19 @@ async def test_the_page_of_fastapi_runs(postgres_database: PostgresDatabase) -> 
     )
     bearer = {"authorization": "Bearer alices"}
 
+    @app.get("/streamed")
+    async def streamed(session: GuardedSession) -> StreamingResponse:
+        async def body() -> AsyncIterator[str]:
+            yield await session.scalar(text("SELECT text FROM notes LIMIT 1"))
+
+        return StreamingResponse(body())
+
     with TestClient(Guard(settings).install(app), base_url="https://notes.example") as client:
         added = client.post("/notes", params={"text": "second"}, headers=bearer)
         mine = client.get("/notes", headers=bearer)
         nobody = client.get("/notes")
+        with pytest.raises(InvalidRequestError, match="permanently closed"):
+            client.get("/streamed", headers=bearer)
         assert client.portal is not None
         client.portal.call(engine.dispose)
 

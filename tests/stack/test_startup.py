@@ -288,6 +288,7 @@ async def test_monitor_mode_serves_and_reports(
     [event] = [each for each in events.seen if each.name == "STARTUP_CHECK_FAILED"]
     assert (event.outcome, event.details["enforced"]) == ("error", False)
     assert "superuser" in caplog.text
+    assert "asgi_guard serves all the same (monitor): " in caplog.text
 
 
 async def test_a_database_that_nobody_guards_is_refused_before_the_app_starts() -> None:
