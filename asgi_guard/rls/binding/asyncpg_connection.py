@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from asyncpg.connection import Connection
 
-from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol, Upkeep
+from asgi_guard.rls.binding.asyncpg_guard import Upkeep
+from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
 from asgi_guard.rls.binding.asyncpg_transaction import GuardedTransaction
 from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.statement_text import StatementCheck
