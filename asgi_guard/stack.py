@@ -11,13 +11,12 @@ Litestar, Django, raw ASGI  ``app = Guard(settings).install(app)``: serve what c
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from asgi_guard._internal.asgi import HeaderList, field_name, on_response_start
+from asgi_guard._internal.canonical_path import INNER_ROOT_PATH
 from asgi_guard._internal.events import subscribe
 from asgi_guard._internal.guard_marks import DATABASES, databases_of, holds_a_guard
 from asgi_guard._internal.lifespan import CheckedLifespan
@@ -26,6 +25,7 @@ from asgi_guard.auth import AuthenticationMiddleware
 from asgi_guard.cors import CORSAllowlistMiddleware
 from asgi_guard.cross_origin import CrossOriginMiddleware
 from asgi_guard.errors import ConfigError
+from asgi_guard.integrations.hosts import is_a, keep_status_of_errors
 from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
 from asgi_guard.security_headers import SecurityHeadersMiddleware
 from asgi_guard.settings import GuardSettings
@@ -35,6 +35,7 @@ from asgi_guard.settings.verification import verify_database
 from asgi_guard.tenancy import TenantContextMiddleware
 from asgi_guard.tenancy.current import no_context
 from asgi_guard.tenancy.fail_closed import FailClosedMiddleware
+from asgi_guard.tenancy.resolvers.protocol import RootPathMover
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -95,10 +96,10 @@ class Guard:
             self._subscribed = True
             for sink in self.settings.event_sinks:
                 subscribe(sink)
-        if _is_a(app, "starlette.applications", "Starlette"):
+        if is_a(app, "starlette.applications", "Starlette"):
             return self._install_in_starlette(app)
-        _keep_status_of_errors(app)
-        if _is_a(app, "quart", "Quart"):  # others may have an ``asgi_app`` and answer beside it
+        keep_status_of_errors(app)
+        if is_a(app, "quart", "Quart"):  # others may have an ``asgi_app`` and answer beside it
             app.asgi_app = self._wrap(app.asgi_app)
             return app
         return self._wrap(app)
@@ -133,6 +134,7 @@ class Guard:
             databases=tuple(self.settings.databases),
             readiness=self.readiness,
             id_header=self.settings.request_id_header,
+            resolver=self.settings.resolver,
         )
 
     def _layers(self) -> Iterator[Layer]:
@@ -187,6 +189,7 @@ class GuardedApp:
         databases: For the handlers' sessions.
         readiness: Checked before start-up is reported complete.
         id_header: Header whose request id is taken over; None for nobody's.
+        resolver: How a request names its tenant; one that does by path moves ``root_path``.
     """
 
     asgi_guard_installed = True  # guard_marks.INSTALLED
@@ -199,11 +202,13 @@ class GuardedApp:
         databases: tuple[object, ...],
         readiness: Readiness,
         id_header: str | None,
+        resolver: object,
     ) -> None:
         self.app = app
         self._stack = stack
         self._databases = databases
         self._readiness = readiness
+        self._mover = resolver if isinstance(resolver, RootPathMover) else None
         self._trusted_id = None if id_header is None else field_name("request_id_header", id_header)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -215,6 +220,8 @@ class GuardedApp:
             # Two guards could prove two tenants for one request; neither may be believed.
             raise ConfigError("Guard.install(app)", *_SECOND)
         scope[DATABASES] = self._databases
+        if self._mover is not None:  # the layers outside of it have rules by path, too
+            scope[INNER_ROOT_PATH] = self._mover.inner_root_path(scope)
         request_id = request_id_of(scope, trusted_header=self._trusted_id).encode()
 
         def name_request(headers: HeaderList) -> None:
@@ -232,18 +239,6 @@ _SECOND: Final = (
     "there is a guard around this app, or inside it, already",
     "Install one guard, on the outermost app; it covers everything mounted below.",
 )
-
-
-def _is_a(app: object, module: str, name: str) -> bool:
-    """Tell whether *app* is of a framework's class; there is no instance without its module."""
-    return isinstance(app, getattr(sys.modules.get(module), name, ()))
-
-
-def _keep_status_of_errors(app: object) -> None:
-    """Tell a framework that answers every unknown error with a 500 about ours."""
-    for name in ("django", "litestar", "quart"):
-        if name in sys.modules:  # no app of it without it
-            import_module(f"asgi_guard.integrations.{name}").answer_guard_errors(app)
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:

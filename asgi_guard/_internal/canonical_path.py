@@ -17,7 +17,10 @@ from typing import Final, Generic, TypeVar
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Scope
 
-__all__ = ["PathRules", "canonical_path", "path_below_root", "path_set"]
+__all__ = ["INNER_ROOT_PATH", "PathRules", "canonical_path", "path_below_root", "path_set"]
+
+INNER_ROOT_PATH: Final = "asgi_guard.inner_root_path"
+"""Scope key: the ``root_path`` that a layer further in will set, with the tenant's prefix."""
 
 _T = TypeVar("_T")
 
@@ -47,13 +50,19 @@ def canonical_path(scope: Scope) -> str | None:
         return None
     if b"%2f" in (scope.get("raw_path") or b"").lower():
         return None
-    return path_below_root(scope).rstrip("/") or "/"
+    return _trimmed(path_below_root(scope))
 
 
 def path_below_root(scope: Scope) -> str:
     """Return the path that the app's router sees: without ``root_path`` (ASGI, HTTP scope)."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path") or ""
+    return _below(scope["path"], scope.get("root_path") or "")
+
+
+def _trimmed(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _below(path: str, root: str) -> str:
     if root and (path == root or path.startswith(root + "/")):
         return path[len(root) :]
     return path
@@ -86,8 +95,9 @@ class PathRules(Generic[_T]):
         rules: Value by rule.
         default: Value for a path that no rule covers.
         ambiguous: Value for a path without a single reading, and for one that would meet another
-            rule if its letters had another case. Give the strictest value there is, or one that
-            makes the caller refuse; *default* is not it when a rule is stricter than *default*.
+            rule if its letters had another case, or behind the tenant's prefix. Give the
+            strictest value there is, or one that makes the caller refuse; *default* is not it
+            when a rule is stricter than *default*.
         setting: Dotted name of the setting, for error messages.
 
     Raises:
@@ -126,11 +136,19 @@ class PathRules(Generic[_T]):
         path = canonical_path(scope)
         if path is None:
             return self._ambiguous
+        found = self._rule_for(path)
+        if (root := scope.get(INNER_ROOT_PATH)) is not None:
+            behind = self._rule_for(_trimmed(_below(scope["path"], root)))
+            if behind is not None and behind is not found:
+                return self._ambiguous
+        return self._default if found is None else found[1]
+
+    def _rule_for(self, path: str) -> tuple[str, _T] | None:
         found = _look_up(path, self._exact, self._trees)
         # Routers tell case apart, but file systems, proxies and mounted apps may not.
         if found is not _look_up(_folded(path), self._exact_folded, self._trees_folded):
-            return self._ambiguous
-        return self._default if found is None else found[1]
+            return ("", self._ambiguous)
+        return found
 
 
 def path_set(paths: Iterable[str], *, setting: str) -> PathRules[bool]:

@@ -69,7 +69,8 @@ class CORSPolicy:
         environment: Of *allow_origins*, when that is a list.
         routes: Another policy for some paths: ``"/public/*"`` covers ``/public`` and all below,
             ``"/feed"`` that path alone. The longest rule wins. A path with two readings
-            (``//``, ``..``, ``%2e``, other case) is granted nothing.
+            (``//``, ``..``, ``%2e``, other case) is granted nothing, nor is one that meets
+            another rule behind the tenant's prefix.
 
     Raises:
         ConfigError: A setting is wrong or unsafe; the remedy says what to write.
