@@ -19,6 +19,7 @@ BENCHMARKS = {
     "edge_cors": ["--json", str(RESULTS / "edge_cors.json")],
     "edge_headers": ["--json", str(RESULTS / "edge_headers.json")],
     "memory": [],
+    "credentials": ["--json", str(RESULTS / "credentials.json")],
 }
 
 
@@ -35,6 +36,7 @@ def main(wanted: list[str]) -> int:
         command = [sys.executable, str(HERE / f"{name}.py"), *BENCHMARKS[name]]
         if subprocess.run(command, check=False).returncode:
             failed.append(name)
+    subprocess.run([sys.executable, str(HERE / "report.py")], check=True)
     if failed:
         print(f"\nnot as promised: {', '.join(failed)}")
     return 1 if failed else 0
