@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from asgi_guard.errors import ConfigError, UnavailableError
+from asgi_guard.errors import ConfigError, IsolationError, UnavailableError
 
 if TYPE_CHECKING:
     from asgi_guard.rls.catalog import Finding
@@ -39,7 +39,8 @@ async def verify_database(database: Any, *, tables: Any) -> list[str]:
     except UnavailableError as error:
         remedies = " ".join(getattr(error, "__notes__", ()))
         return [f"{_named(database)}: {error} {remedies}".rstrip()]
-    except ConfigError as error:
+    # A connection that is refused as it is made: its session names a tenant by default, say.
+    except (ConfigError, IsolationError) as error:
         return [f"{_named(database)}: {error}"]
     for finding in findings:
         if finding.severity != "error":

@@ -13,11 +13,13 @@ from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from asgi_guard import Guard
 from asgi_guard._internal.events import emit
 from asgi_guard.errors import (
     ConfigError,
     ContextExpiredError,
     ContextMissingError,
+    NotReadyError,
     RLSViolationError,
     TenantInvalidError,
 )
@@ -34,6 +36,8 @@ from asgi_guard.rls import (
 )
 from asgi_guard.settings import GuardSettings
 from asgi_guard.tenancy import ClaimResolver, UserExecutionContext, require_context, use_context
+from asgi_guard.testing import PostgresDatabase
+from tests.support.pages import as_role, prepare, tutorial_models
 from tests.support.rls_fixtures import EventList
 
 NOWHERE = "postgresql+asyncpg://app_runtime:secret@127.0.0.1:1/app"
@@ -102,7 +106,7 @@ def test_a_wrong_argument_is_named_with_what_to_write_instead(
 
 
 async def test_policies_are_not_lost_on_an_asynchronous_connection(
-    postgres_database: Any,
+    postgres_database: PostgresDatabase,
 ) -> None:
     """It would take every statement, run none, and leave the tables open."""
     admin = create_async_engine(postgres_database.dsn().replace("://", "+asyncpg://", 1))
@@ -137,6 +141,23 @@ async def test_an_expired_context_is_not_called_a_missing_one(
                 await session.get(Note, (uuid.uuid4(), uuid.uuid4()))
 
     assert [event.reason for event in rls_events] == ["context_expired"]
+
+
+@pytest.mark.postgres
+async def test_a_tenant_by_default_is_a_finding_with_its_way_out(
+    postgres_database: PostgresDatabase,
+) -> None:
+    """The guarded engine refuses to connect, and its refusal is what the operator reads."""
+    models = tutorial_models()
+    preset = f"SET app.current_tenant = '{TENANT}'"
+    role = f"app_runtime IN DATABASE {postgres_database.name}"
+    await prepare(postgres_database, models, f"ALTER ROLE {role} {preset}")
+    engine: AsyncEngine = guarded_engine(as_role(postgres_database, "app_runtime"))
+    guard = Guard(GuardSettings(databases=[engine], tables=models["policies"]))
+
+    with pytest.raises(NotReadyError, match=r"1 finding .*\n1\. .*ALTER ROLE \.\.\. RESET"):
+        await guard.check()
+    await engine.dispose()
 
 
 def test_a_sink_that_fails_puts_no_request_into_the_log(
