@@ -19,6 +19,14 @@ from asgi_guard.protocols import Clock, EventSink, SecurityEvent
 
 __all__ = ["LogSink", "emit", "routine_wanted", "subscribe"]
 
+_TAKEN = frozenset(item.name for item in fields(SecurityEvent)) | {
+    "event",
+    "event_time",
+    "level",
+    "logger",
+    "self",
+    "timestamp",
+}
 _log = structlog.stdlib.get_logger("asgi_guard.security")
 # For tracebacks: structlog's console renderer shows local variables, and with them the headers
 # of the request that the event is about; the standard logger shows none.
@@ -37,9 +45,11 @@ class LogSink:
             and (value := getattr(event, item.name)) not in (None, "")
         }
         level = {"allowed": "info", "denied": "warning"}.get(event.outcome, "error")
-        getattr(_log, level)(
-            event.name, event_time=event.time.isoformat(), **known, **dict(event.details)
-        )
+        # A detail must not take the place of a field, nor break the call by its name.
+        details = {
+            f"detail_{key}" if key in _TAKEN else key: value for key, value in event.details.items()
+        }
+        getattr(_log, level)(event.name, event_time=event.time.isoformat(), **details, **known)
 
 
 _DEFAULT: tuple[EventSink, ...] = (LogSink(),)

@@ -55,10 +55,10 @@ def audit_app(
 ) -> Starlette:
     """Make the sub-app, to be mounted inside a guarded app.
 
-    ``app.mount("/audit", audit_app(audit))`` in Starlette and FastAPI. ``POST /log`` puts an event on record and answers once it is durable; ``GET /query`` reads a
-    page; ``GET /openapi.json`` describes both. Tenant and user are those of the caller's
-    credential, never of the request: nobody reads or writes another tenant's chain here. Each
-    query leaves one event ``AUDIT_QUERIED``.
+    ``app.mount("/audit", audit_app(audit))`` in Starlette and FastAPI. ``POST /log`` puts an event
+    on record and answers once it is durable; ``GET /query`` reads a page; ``GET /openapi.json``
+    describes both. Tenant and user are those of the caller's credential, never of the request:
+    nobody reads or writes another tenant's chain here. Each query leaves one ``AUDIT_QUERIED``.
 
     Args:
         audit: An open log.

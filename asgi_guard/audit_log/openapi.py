@@ -120,7 +120,7 @@ def _query() -> dict[str, Any]:
             _parameter("user_id", _TEXT),
             _parameter("name", _TEXT),
             _parameter("outcome", {"enum": list(OUTCOMES)}),
-            _parameter("after", _TEXT),
+            _parameter("after", {"type": "string", "pattern": "^[0-9]{1,18}$"}),
             _parameter("limit", {"type": "integer", "minimum": 1, "maximum": MOST}),
         ],
         "responses": {

@@ -74,6 +74,22 @@ def test_a_security_event_keeps_its_own_identity(stream: io.StringIO) -> None:
     )
 
 
+def test_a_detail_that_is_named_like_a_field_takes_nothings_place(stream: io.StringIO) -> None:
+    """Else one detail's name decides whether an event is logged at all."""
+    configure_logging(stream=stream)
+    names = ("outcome", "tenant_id", "event", "level", "self", "name", "reason")
+
+    LogSink().emit(event(1, details=dict.fromkeys(names, "mine")))
+
+    (line,) = lines(stream)
+    assert (line["outcome"], line["event"], line["tenant_id"]) == (
+        "denied",
+        "TENANT_MISMATCH",
+        "acme",
+    )
+    assert line["detail_outcome"] == "mine"
+
+
 @pytest.mark.parametrize("json_lines", [True, False])
 def test_no_planted_secret_reaches_a_line(stream: io.StringIO, *, json_lines: bool) -> None:
     """By key, in the message, in arguments, in values, in tracebacks; of ours and of others."""

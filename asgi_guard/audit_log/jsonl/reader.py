@@ -26,6 +26,8 @@ from asgi_guard.errors import ConfigError
 __all__ = ["read_records", "verify_directory"]
 
 _MOST_SKEW: Final = timedelta(days=1)  # a service whose clock is ahead tells of tomorrow
+_LINES: Final = 10**9  # a cursor is one number: the segment's times this, plus the line's
+_LONGEST_CURSOR: Final = 18
 _UNREADABLE: Final = (OSError, EOFError, zlib.error)
 
 
@@ -83,7 +85,7 @@ def read_records(directory: Path, query: AuditQuery) -> Generator[AuditRecord, N
             for number, line in enumerate(lines, 1):
                 if segment.number == start and number <= skip:
                     continue
-                record = _record(line, f"{segment.number}:{number}")
+                record = _record(line, str(segment.number * _LINES + number))
                 if record is None or not query.matches(record.fields):
                     continue
                 yield record
@@ -164,7 +166,6 @@ def _record(line: bytes, cursor: str) -> AuditRecord | None:
 def _position(after: str | None) -> tuple[int, int]:
     if after is None:
         return 0, 0
-    segment, colon, line = after.partition(":")
-    if not (colon and segment.isdecimal() and line.isdecimal()):
+    if not (after.isascii() and after.isdecimal() and len(after) <= _LONGEST_CURSOR):
         raise ConfigError("AuditQuery.after", "is no cursor of this log", "Pass a record's cursor.")
-    return int(segment), int(line)
+    return divmod(int(after), _LINES)

@@ -151,7 +151,7 @@ def _where(query: AuditQuery) -> tuple[str, list[Any]]:
         values.append(query.tenant_id)
         conditions.append(f"chain = ${len(values)}")
     if query.after is not None:
-        if not query.after.isdecimal() or len(query.after) > 18:  # noqa: PLR2004 - fits a bigint
+        if not (query.after.isascii() and query.after.isdecimal()) or len(query.after) > 18:  # noqa: PLR2004 - fits a bigint
             raise ConfigError("AuditQuery.after", "is no cursor", "Pass a record's cursor.")
         values.append(int(query.after))
         conditions.append(f"position > ${len(values)}")
