@@ -378,6 +378,9 @@ class VaultOpenError(VaultError, IsolationError):
 
     Args:
         code: One of these.
+
+    Raises:
+        ConfigError: *code* is another.
     """
 
     CODES: ClassVar[dict[str, str]] = {

@@ -10,6 +10,7 @@
 ``ASGI_GUARD_TRUSTED_PROXIES``      addresses and networks, separated by commas
 ``ASGI_GUARD_ALLOW_ORIGINS``        origins, separated by commas
 ``ASGI_GUARD_SECURITY_HEADERS``     ``api``, ``html``, ``docs`` or ``report_only``
+``ASGI_GUARD_VAULT_MASTER_KEY``     the vault's, in base64; for `read_vault_master_key`
 ==================================  ===================================================
 
 What is no plain value (authenticators, databases, policies) is given in code.
@@ -27,9 +28,10 @@ from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard.errors import ConfigError
 from asgi_guard.origins import Environment as OriginEnvironment
 from asgi_guard.origins import OriginPolicy
+from asgi_guard.secret import Secret
 from asgi_guard.tenancy.tenant_id import INTEGER, SLUG, UUID
 
-__all__ = ["PREFIX", "read_environment"]
+__all__ = ["PREFIX", "read_environment", "read_vault_master_key"]
 
 PREFIX: Final = "ASGI_GUARD_"
 
@@ -57,6 +59,26 @@ def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]
     return found
 
 
+def read_vault_master_key(environ: Mapping[str, str] | None = None) -> Secret:
+    """Return the vault's master key, for `LocalMasterKey`; it is no setting, and stays masked.
+
+    Args:
+        environ: Instead of the process's own.
+
+    Raises:
+        ConfigError: It is not set, or one of its name is nearly right.
+
+    Prefer a file of mode 0600: a process's environment is inherited by every child, and shown by
+    ``docker inspect`` and crash reports.
+    """
+    given = os.environ if environ is None else environ
+    _refuse_misspelled(given)
+    value = given.get(_MASTER_KEY, "").strip()
+    if not value:
+        raise ConfigError(_MASTER_KEY, "is not set", "Set it, or use LocalMasterKey.from_file().")
+    return Secret(value)
+
+
 def _origins(listed: list[str], environment: str) -> OriginPolicy:
     kind: OriginEnvironment = "production" if environment == "production" else "development"
     return _read(_name("origins"), listed, partial(OriginPolicy, environment=kind))
@@ -75,7 +97,7 @@ def _name(field: str) -> str:
 
 
 def _refuse_misspelled(given: Mapping[str, str]) -> None:
-    known = [_name(field) for field in _READERS]
+    known = [*(_name(field) for field in _READERS), _MASTER_KEY]
     for name in given:
         if not name.startswith(PREFIX) or name in known:
             continue
@@ -105,6 +127,7 @@ def _proxies(text: str) -> TrustedProxies:
     return TrustedProxies(_list(text))
 
 
+_MASTER_KEY: Final = f"{PREFIX}VAULT_MASTER_KEY"
 _NAMES: Final = {"origins": "allow_origins"}
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "environment": _words("production", "development", "test"),
