@@ -47,12 +47,16 @@ class VaultTables:
                 "VaultTables.prefix", f"{sorted(taken)} are there already", "Choose another prefix."
             )
         self.tenant = names.column
-        self._read = _READERS[names.tenant_id.sql_type]
+        self._shape = names.tenant_id
         self.keys, self.heads, self.secrets = _define(metadata, names, prefix)
 
     def tenant_value(self, tenant_id: str) -> Any:
-        """Return *tenant_id* as the tenant column's type."""
-        return self._read(tenant_id)
+        """Return *tenant_id* as the tenant column's type.
+
+        Raises:
+            TenantInvalidError: It has another shape than the tenant ids of this database.
+        """
+        return _READERS[self._shape.sql_type](self._shape.parse(tenant_id))
 
 
 def _define(metadata: MetaData, names: RLSVariables, prefix: str) -> tuple[Table, Table, Table]:

@@ -172,6 +172,9 @@ class Refresher:
             exchange.saved = await self._store_again(slot, exchange)
         if exchange.saved:
             _report(slot, "VAULT_REFRESHED", "")
+            if new.expires_within(self._early, now=self._clock.now()):
+                # Tokens that live shorter than *early* would be exchanged on each look.
+                self._failed.keep(slot, "just_refreshed", self._clock.monotonic())
             return new
         return await self._overtaken(slot, connector, new)
 

@@ -36,7 +36,8 @@ class TokenVault(SecretDrawer):
         connectors: What the app knows about its providers; one that only stores tokens needs
             none.
         early: Seconds before its end at which a token is refreshed.
-        retry_after: Seconds after a failed refresh in which the provider is left alone.
+        retry_after: Seconds after a failed refresh in which the provider is left alone; after a
+            good one as well if the new token lives shorter than *early*.
         wait: Seconds to wait for another process that refreshes the same token.
         clock: Where "now" comes from.
 

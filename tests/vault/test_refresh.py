@@ -79,6 +79,19 @@ async def test_a_token_is_refreshed_a_little_before_its_end(left: float, refresh
     assert world.provider.refreshed == refreshed
 
 
+async def test_tokens_that_live_shorter_than_the_margin_are_not_exchanged_on_each_look() -> None:
+    """A provider whose tokens live 30 seconds would be asked by every request."""
+    world = World()
+    vault = world.vault(InMemoryVaultStore(), early=7200.0, retry_after=5.0)
+    with use_context(context(ACME)):
+        await vault.connect("google", world.expired())
+        for _ in range(20):
+            assert (await vault.get("google")).access_token.reveal() == "access-1"
+        assert world.provider.refreshed == 1
+        world.clock.time += 5
+        assert (await vault.get("google")).access_token.reveal() == "access-2"
+
+
 async def test_a_failed_refresh_leaves_the_old_one_and_says_so(
     stores: Stores, rls_events: EventList
 ) -> None:
