@@ -9,6 +9,7 @@ from rich.console import Console
 
 from asgi_guard._version import __version__
 from asgi_guard.cli.api_keys import api_keys
+from asgi_guard.cli.audit import audit
 from asgi_guard.cli.demo import load_demo
 from asgi_guard.cli.keys import keys
 from asgi_guard.errors import GuardError
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="Multi-tenant security for ASGI apps.",
 )
 app.add_typer(api_keys, name="api-keys")
+app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")
 
 
