@@ -136,12 +136,20 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
         "info",
         "auth",
     ),
-    EventKind("API_KEY_CREATED", "An API key was made.", _ALLOWED, "notice", "auth"),
+    EventKind("API_KEY_CREATED", "An API key was made, or was not to be.", _ANY, "notice", "auth"),
     EventKind(
-        "API_KEY_ROTATED", "An API key was replaced by a new one.", _ALLOWED, "notice", "auth"
+        "API_KEY_ROTATED", "An API key got a successor, or was not to.", _ANY, "notice", "auth"
     ),
-    EventKind("API_KEY_REVOKED", "An API key was revoked.", _ALLOWED, "notice", "auth"),
-    EventKind("API_KEY_VERIFIED", "An API key was accepted.", _ALLOWED, "info", "auth"),
+    EventKind(
+        "API_KEY_REVOKED", "API keys were revoked, or were not to be.", _ANY, "notice", "auth"
+    ),
+    EventKind(
+        "API_KEY_VERIFIED",
+        "An API key was looked up and accepted; not for answers that were remembered.",
+        _ALLOWED,
+        "info",
+        "auth",
+    ),
     EventKind("API_KEY_REFUSED", "An API key was not accepted.", _REFUSED, "warning", "auth"),
     EventKind("KEY_CREATED", "A signing key was made, for later use.", _ALLOWED, "notice", "auth"),
     EventKind("KEY_ROTATED", "A new signing key is in use.", _ALLOWED, "notice", "auth"),
