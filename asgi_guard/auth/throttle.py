@@ -104,7 +104,7 @@ class Throttle:
         """
         names = {"address": address or "unknown", "tenant": tenant, "account": account}
         counters = [
-            (dimension, item, counter_name(self._name, dimension, names[dimension] or ""))
+            (dimension, item, counter_name(self._name, dimension, str(names[dimension])))
             for dimension in _ORDER
             if names[dimension] is not None
             for item in self._items[dimension]

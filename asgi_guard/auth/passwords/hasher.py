@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.extras import require_extra
@@ -14,7 +14,7 @@ from asgi_guard._internal.pools import BoundedPool
 from asgi_guard.auth.passwords.breached import BreachCheck, BreachedPasswords
 from asgi_guard.auth.passwords.counts import PasswordCounts
 from asgi_guard.auth.passwords.parameters import Argon2Parameters, named_profile
-from asgi_guard.auth.passwords.rules import PasswordRules
+from asgi_guard.auth.passwords.rules import PasswordRules, as_secret
 from asgi_guard.auth.passwords.stored import (
     Argon2Hash,
     BcryptHash,
@@ -100,7 +100,7 @@ class PasswordHasher:
             PasswordRejectedError: It is too short, too long, malformed or breached.
             UnavailableError: The pool is full, or the list of breached passwords is silent.
         """
-        password = _secret(password)
+        password = as_secret(password)
         try:
             self._rules.check_new(password)
             await self._breaches.check(password)
@@ -121,6 +121,8 @@ class PasswordHasher:
         *,
         replace: Replace | None = None,
         user_id: str | None = None,
+        client: str | None = None,
+        request_id: str | None = None,
     ) -> bool:
         """Tell whether *password* is the one that *stored* was made from.
 
@@ -131,30 +133,32 @@ class PasswordHasher:
                 ``UPDATE users SET hash = :new WHERE id = :id AND hash = :old``. If it fails the
                 login holds and the next one tries again.
             user_id: Named by the events of a match.
+            client: The client's address, for the events.
+            request_id: For the events.
 
         Raises:
             UnavailableError: The pool is full, or memory is out; nothing is known.
         """
-        password = _secret(password)
+        password = as_secret(password)
         row = None if stored is None else Secret(stored)
         del stored  # error trackers record locals; a careless import may have left a password here
+        who = _Who(user_id, client, request_id)
         if reason := self._rules.problem(password):
-            return self._refused(reason)  # whoever it is: no work, and nothing to learn
+            return self._refused(reason, who)  # whoever it is: no work, and nothing to learn
         known = None if row is None else parse_stored(row.reveal(), self._bounds)
         try:
             same = await self._run(partial(self._work.matches, password, known or self._nobody))
         except UnavailableError as failure:
-            emit("PASSWORD_REFUSED", outcome="error", reason=failure.reason)
+            who.unproven().tell("PASSWORD_REFUSED", "error", failure.reason)
             raise
         if known is None:
-            return self._refused("user_unknown" if row is None else "stored_hash_refused")
+            return self._refused("user_unknown" if row is None else "stored_hash_refused", who)
         if not same:
-            return self._refused("password_wrong")
+            return self._refused("password_wrong", who)
         self._counts[_COUNTED[known.algorithm]] += 1
-        details = {"algorithm": known.algorithm}
-        emit("PASSWORD_VERIFIED", outcome="allowed", user_id=user_id, details=details)
+        who.tell("PASSWORD_VERIFIED", "allowed", algorithm=known.algorithm)
         if row is not None and replace is not None and not self._is_current(known):
-            await self._renew(row, known, password, replace, user_id)
+            await self._renew(row, known, password, replace, who)
         return True
 
     def needs_rehash(self, stored: str) -> bool:
@@ -191,7 +195,7 @@ class PasswordHasher:
         known: Argon2Hash | BcryptHash,
         password: Secret,
         replace: Replace,
-        user_id: str | None,
+        who: _Who,
     ) -> None:
         reason, error = "", None
         try:
@@ -202,26 +206,36 @@ class PasswordHasher:
         except Exception as failure:  # noqa: BLE001 - the login has succeeded, whatever this does
             reason, error = "replace_failed", type(failure).__name__
         self._counts["rehash_failed" if reason else "rehashed"] += 1
-        emit(
-            "PASSWORD_REHASHED",
-            outcome="error" if reason else "allowed",
-            reason=reason,
-            user_id=user_id,
-            details={"from": known.algorithm, "to": "argon2id", "error": error},
-        )
+        outcome = "error" if reason else "allowed"
+        who.tell("PASSWORD_REHASHED", outcome, reason, replaced=known.algorithm, error=error)
 
-    def _refused(self, reason: str) -> Literal[False]:
+    def _refused(self, reason: str, who: _Who) -> Literal[False]:
         self._counts["refused"] += 1
         hostile = reason == "stored_hash_refused"  # the operator's to mend, not the caller's
-        emit("PASSWORD_REFUSED", outcome="error" if hostile else "denied", reason=reason)
+        who.unproven().tell("PASSWORD_REFUSED", "error" if hostile else "denied", reason)
         return False
 
 
-def _secret(password: Any) -> Secret:
-    # A JSON body may hold anything; what is no text is nobody's password.
-    if isinstance(password, Secret):
-        return password
-    return Secret(password if isinstance(password, str) else "")
+class _Who(NamedTuple):
+    """Whom the events of one check are about."""
+
+    user_id: str | None
+    client: str | None
+    request_id: str | None
+
+    def unproven(self) -> _Who:
+        return self._replace(user_id=None)  # an event names nobody who has not proven it
+
+    def tell(self, name: str, outcome: str, reason: str = "", **details: str | None) -> None:
+        emit(
+            name,
+            outcome=outcome,
+            reason=reason,
+            details=details,
+            user_id=self.user_id,
+            client=self.client,
+            request_id=self.request_id,
+        )
 
 
 def _default_workers() -> int:

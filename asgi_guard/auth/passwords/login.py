@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asgi_guard.auth.passwords.hasher import PasswordHasher, Replace
+from asgi_guard.auth.passwords.rules import as_secret
 from asgi_guard.auth.throttle import Throttle
 from asgi_guard.secret import Secret
 
@@ -44,18 +45,27 @@ class PasswordLogin:
             tenant: The tenant that is being logged in to.
             replace: As for `PasswordHasher.verify`.
             user_id: As for `PasswordHasher.verify`.
-            request_id: For the event.
+            request_id: For the events.
 
         Raises:
             ThrottledError: Too many were wrong: 429 with ``Retry-After``. Nothing was hashed.
             UnavailableError: It cannot be said now; the attempt does not count.
         """
-        password = password if isinstance(password, Secret) else Secret(password)
+        password = as_secret(password)
+        row = None if stored is None else Secret(stored)
+        del stored  # as in PasswordHasher.verify
         attempt = self._throttle.attempt(
             address=address, account=account, tenant=tenant, request_id=request_id
         )
         async with attempt:
-            same = await self._hasher.verify(stored, password, replace=replace, user_id=user_id)
+            same = await self._hasher.verify(
+                None if row is None else row.reveal(),
+                password,
+                replace=replace,
+                user_id=user_id,
+                client=address,
+                request_id=request_id,
+            )
             if same:
                 attempt.succeeded()
         return same

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from asgi_guard.errors import ConfigError, PasswordRejectedError
 from asgi_guard.secret import Secret
 
-__all__ = ["PasswordRules", "normalised"]
+__all__ = ["PasswordRules", "as_secret", "normalised"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +96,10 @@ def normalised(password: Secret) -> str:
         return text
     spaced = "".join(" " if unicodedata.category(each) == "Zs" else each for each in text)
     return unicodedata.normalize("NFC", spaced)
+
+
+def as_secret(password: object) -> Secret:
+    """Return *password* masked; what is no text (a JSON body may hold anything) is empty."""
+    if isinstance(password, Secret):
+        return password
+    return Secret(password if isinstance(password, str) else "")

@@ -207,6 +207,32 @@ async def test_a_store_that_fails_is_unavailable_and_nothing_expired_is_served(
     assert told(events)[-1] == ("API_KEY_REFUSED", "error", "api_keys_unreachable")
 
 
+@pytest.mark.parametrize("error", [ConnectionError(), UnavailableError("api_keys_unreachable")])
+async def test_an_operation_that_the_store_fails_is_unavailable_and_told_once(
+    clock: MovedClock, events: Events, error: Exception
+) -> None:
+    """A revocation that may not have happened must not look as if it had."""
+
+    class Down(CountingStore):
+        async def add(self, key: Any) -> None:
+            raise error
+
+        async def revoke(self, key_id: str, tenant_id: str, *, at: float) -> bool:
+            raise error
+
+    keys = service(Down(), clock)
+
+    with pytest.raises(UnavailableError, match="api_keys_unreachable"):
+        await make(keys)
+    with pytest.raises(UnavailableError, match="api_keys_unreachable"):
+        await keys.revoke("id", tenant_id=ACME)
+
+    assert told(events) == [
+        ("API_KEY_CREATED", "error", "api_keys_unreachable"),
+        ("API_KEY_REVOKED", "error", "api_keys_unreachable"),
+    ]
+
+
 async def test_a_store_that_hands_out_another_key_is_not_believed(
     keys: APIKeyService, store: CountingStore
 ) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import argon2
 import bcrypt
 import pytest
 
-from asgi_guard.auth.passwords import PROFILES, Argon2Parameters, PasswordHasher
+from asgi_guard.auth.passwords import PROFILES, Argon2Parameters, PasswordHasher, PasswordLogin
 from asgi_guard.auth.passwords import work as hashing
+from asgi_guard.auth.throttle import Throttle
 from asgi_guard.errors import ConfigError
 from asgi_guard.secret import Secret
 from tests.support.passwords_people import CHEAP, GOOD, Table, cheap_hasher, listening
@@ -177,7 +179,33 @@ async def test_a_replacement_that_fails_does_not_fail_the_login() -> None:
 @pytest.mark.parametrize("password", [None, 5, {}, [], b"bytes"])
 async def test_what_is_no_text_is_nobodys_password(password: object) -> None:
     """A JSON body may hold anything; an exception would be a 500."""
-    assert not await cheap_hasher().verify(None, password)  # type: ignore[arg-type]
+    hasher = cheap_hasher()
+    login = PasswordLogin(hasher, throttle=Throttle())
+
+    assert not await hasher.verify(None, password)  # type: ignore[arg-type]
+    assert not await login.verify(
+        None,
+        password,  # type: ignore[arg-type]
+        account=password,  # type: ignore[arg-type]
+        address=None,
+    )
+
+
+async def test_events_name_the_client_always_and_the_user_once_it_is_proven() -> None:
+    """An attacker chooses which name it types; a log must not repeat it as a fact."""
+    login = PasswordLogin(cheap_hasher(), throttle=Throttle())
+    stored = await cheap_hasher().hash(GOOD)
+    about: dict[str, Any] = {"account": "a", "address": "192.0.2.1", "request_id": "r1"}
+
+    with listening() as events:
+        for row, password in ((stored, "wrong password"), (None, GOOD), (stored, GOOD)):
+            await login.verify(row, password, user_id="alice", **about)
+
+    assert [(e.reason, e.user_id, e.client, e.request_id) for e in events.seen] == [
+        ("password_wrong", None, "192.0.2.1", "r1"),
+        ("user_unknown", None, "192.0.2.1", "r1"),
+        ("", "alice", "192.0.2.1", "r1"),
+    ]
 
 
 async def test_each_profile_makes_the_hash_that_its_name_promises() -> None:
