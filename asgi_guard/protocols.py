@@ -15,6 +15,8 @@ __all__ = [
     "Authenticator",
     "Clock",
     "EventSink",
+    "Fetch",
+    "FetchResponse",
     "Principal",
     "Receive",
     "Scope",
@@ -124,4 +126,38 @@ class Authenticator(Protocol):
 
         Raises:
             AuthenticationError: There is such a credential and it is not acceptable.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchResponse:
+    """What another server answered.
+
+    Args:
+        status: HTTP status.
+        headers: By lower-case name.
+        body: The whole body.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+class Fetch(Protocol):
+    """One HTTP request to another server, through whichever client the app has."""
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        max_bytes: int,
+    ) -> FetchResponse:
+        """Send it and return the answer, whatever its status.
+
+        It does not follow redirects, verifies certificates, and stops reading after *max_bytes*
+        with an error. The caller bounds the time and cancels. Any exception means "unreachable".
         """

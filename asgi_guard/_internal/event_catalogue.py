@@ -166,6 +166,13 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
         "warning",
         "auth",
     ),
+    EventKind(
+        "JWKS_FETCH_FAILED",
+        "Another issuer's keys could not be fetched; those that are known stay in use for a while.",
+        _ERROR,
+        "warning",
+        "auth",
+    ),
     EventKind("TOKEN_ISSUED", "A token was signed.", _ALLOWED, "info", "auth"),
     EventKind(
         "CORS_DENIED",

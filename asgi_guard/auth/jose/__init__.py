@@ -15,6 +15,7 @@ from asgi_guard.auth.jose.key_manager import KeyManager
 from asgi_guard.auth.jose.key_source import KeySet, KeySource, PinnedKey, SigningKeySource
 from asgi_guard.auth.jose.key_view import KeyStatus
 from asgi_guard.auth.jose.policy import JwtPolicy
+from asgi_guard.auth.jose.remote_keys import RemoteKeys
 from asgi_guard.auth.jose.signing_key import SigningKey
 from asgi_guard.auth.jose.verification_key import VerificationKey
 from asgi_guard.auth.jose.verified_token import VerifiedToken
@@ -32,6 +33,7 @@ __all__ = [
     "KeyStatus",
     "KeyStore",
     "PinnedKey",
+    "RemoteKeys",
     "SigningKey",
     "SigningKeySource",
     "TokenIssuer",

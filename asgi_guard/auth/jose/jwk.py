@@ -26,7 +26,7 @@ from asgi_guard.auth.jose.base64url import b64url_decode, b64url_encode
 from asgi_guard.auth.jose.verification_key import VerificationKey
 from asgi_guard.errors import ConfigError
 
-__all__ = ["public_jwk", "thumbprint", "verification_key_of"]
+__all__ = ["has_private_members", "public_jwk", "thumbprint", "verification_key_of"]
 
 _CRV: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _CRV_OF: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
@@ -66,6 +66,11 @@ def thumbprint(key: Any) -> str:
     return b64url_encode(sha256(canonical.encode()).digest()).decode()
 
 
+def has_private_members(jwk: Mapping[str, Any]) -> bool:
+    """Tell whether *jwk* is a private or symmetric key, which nobody should ever see."""
+    return not _PRIVATE.isdisjoint(jwk) or jwk.get("kty") == "oct"
+
+
 def verification_key_of(jwk: Mapping[str, Any], *, algorithm: str) -> VerificationKey:
     """Read one public JWK as a key of *algorithm*.
 
@@ -78,7 +83,7 @@ def verification_key_of(jwk: Mapping[str, Any], *, algorithm: str) -> Verificati
             signatures, is weak or malformed, or does not fit the algorithm.
     """
     wanted = canonical_algorithm(algorithm)
-    if not _PRIVATE.isdisjoint(jwk) or jwk.get("kty") == "oct":
+    if has_private_members(jwk):
         raise ConfigError("jwk", "is private or symmetric", "Publish public keys only.")
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or operations != ["verify"]:

@@ -72,6 +72,10 @@ class VerificationKey:
         """The object of ``cryptography``; None for a secret."""
         return None if self.is_symmetric else self._key
 
+    def is_same(self, other: VerificationKey) -> bool:
+        """Tell whether *other* is the same public key, for the same algorithm."""
+        return self.algorithm == other.algorithm and self.public_key == other.public_key
+
     def takes(self, name: object) -> bool:
         """Tell whether the ``alg`` of a token is the one of this key."""
         return isinstance(name, str) and name in self._names
