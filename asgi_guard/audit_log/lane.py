@@ -118,19 +118,19 @@ class Lane:
 
     async def _write_batch(self) -> bool:
         batch = list(islice(self._waiting, _BATCH))
-        told = self._untold
+        told, self._untold = self._untold, Counter()  # more may be dropped during the write
         events = [fields for fields, _ in batch]
         if told:
             events.append(self._dropped_event(told))
         try:
             await self.sink.write(events)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may believe it was written
+            self._untold += told
             self._failed(batch, error)
             return False
         if self.failing:
             _log.warning("audit sink %s writes again", self.sink.label)
         self.failing = False
-        self._untold = Counter()
         for _ in batch:
             _, done = self._waiting.popleft()
             _tell(done, None)

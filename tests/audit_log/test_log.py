@@ -17,6 +17,7 @@ from asgi_guard.audit_log import (
     AuditLog,
     AuditQuery,
     AuditRecord,
+    AuditSink,
     AuditUnavailableError,
     AuditVerifyKeys,
     Checkpoint,
@@ -103,6 +104,7 @@ async def test_events_of_the_stream_arrive_and_refusals_do_not_wait(tmp_path: Pa
     """A process that dies in the next second must not take the refusal with it."""
     async with audit_log(tmp_path / "log", interval=3600.0) as audit:
         unsubscribe = subscribe(audit)
+        await asyncio.sleep(0)  # the log's task begins to wait
         try:
             emit("PASSWORD_VERIFIED", outcome="allowed")
             await asyncio.sleep(0.05)
@@ -122,10 +124,12 @@ async def test_events_of_the_stream_arrive_and_refusals_do_not_wait(tmp_path: Pa
 async def test_threads_may_emit(tmp_path: Path) -> None:
     """Handlers in a thread pool refuse as well."""
     async with audit_log(tmp_path / "log") as audit:
-        threads = [
-            threading.Thread(target=lambda n=n: [audit.emit(event(n)) for _ in range(50)])
-            for n in range(4)
-        ]
+
+        def work() -> None:
+            for number in range(50):
+                audit.emit(event(number))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -203,7 +207,7 @@ async def test_events_of_the_stream_are_tried_again_and_kept_in_order() -> None:
 async def test_every_sink_must_have_it_and_none_waits_for_another(tmp_path: Path) -> None:
     """Two sinks are two records; one that is down must not hide behind the other."""
     gate = Gate()
-    sinks = [JSONLinesAuditSink(tmp_path / "log"), gate]
+    sinks: list[AuditSink] = [JSONLinesAuditSink(tmp_path / "log"), gate]
     async with AuditLog(sinks=sinks, signing_key=KEY, interval=0.01) as audit:
         gate.failure = OSError("down")
         with pytest.raises(AuditUnavailableError):
