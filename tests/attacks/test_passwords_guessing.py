@@ -138,3 +138,14 @@ async def test_a_flood_gets_503_and_those_in_line_are_served() -> None:
     assert [answer for answer in answers if answer is False] == [False] * 4
     assert len(events.seen) == 20
     assert hasher.counts().unavailable == 16
+
+
+async def test_a_plain_executor_would_take_the_whole_flood() -> None:
+    """Negative control: the queue of a thread pool has no end."""
+    hasher = cheap_hasher(queue=10_000)
+
+    answers = await asyncio.gather(
+        *(hasher.verify(None, GOOD) for _ in range(200)), return_exceptions=True
+    )
+
+    assert answers == [False] * 200

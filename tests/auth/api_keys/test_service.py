@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from asgi_guard.auth.api_keys import APIKeyService, KeyFormat
+from asgi_guard.auth.api_keys.lookups import CachedLookups
 from asgi_guard.errors import (
     AuthenticationError,
     ConfigError,
@@ -121,6 +122,20 @@ async def test_a_revoked_key_is_dead_here_at_once_and_elsewhere_in_under_five_se
     after = await refused(elsewhere, issued.key)
 
     assert (before, after) == ("", "api_key_revoked")
+
+
+async def test_a_cache_that_believes_for_longer_would_be_noticed(
+    store: CountingStore, clock: MovedClock
+) -> None:
+    """Negative control: an hour, as caches of permissions are often given."""
+    here, elsewhere = service(store, clock), service(store, clock)
+    elsewhere._verifier._lookups = CachedLookups(store, ttl=3600, timeout=2, size=10, clock=clock)
+    issued = await make(here)
+    await elsewhere.verify(issued.key.reveal())
+    await here.revoke(issued.record.key_id, tenant_id=ACME)
+    clock.move(5)
+
+    assert await refused(elsewhere, issued.key) == ""
 
 
 async def test_use_does_not_lengthen_what_a_cache_believes(
