@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from asgi_guard.errors import RLSViolationError, VaultError, VaultNotConnectedError, VaultOpenError
+from asgi_guard.rls import audit_catalog, tenant_policies
 from asgi_guard.tenancy import use_context
 from asgi_guard.vault import TokenVault, data_key, envelope, master_key
 from asgi_guard.vault.slot import Slot
 from tests.support.rls_fixtures import EventList
 from tests.support.tenancy_world import ACME, GLOBEX, context
 from tests.support.vault_fixtures import sql_stores
-from tests.support.vault_stores import Stores
+from tests.support.vault_stores import METADATA, VARIABLES, Stores
 from tests.support.vault_world import World, token
 
 __all__ = ["sql_stores"]
@@ -250,6 +251,14 @@ async def test_the_tables_show_each_tenant_its_own_rows_and_nobody_any(scene: Sc
             await connection.execute(text("SELECT * FROM vault_secrets"))
 
     assert all(tenants == {tenant} for (tenant, _), tenants in seen.items())
+
+
+async def test_the_deployment_check_finds_the_vaults_tables_sound(scene: Scene) -> None:
+    """Policies, grants, keys and owners, and the behaviour of the database itself."""
+    engine = scene.stores.another()._engine  # type: ignore[attr-defined]
+    policies = tenant_policies(METADATA, variables=VARIABLES)
+
+    assert await audit_catalog(engine, tables=policies, behaviour=True) == []
 
 
 async def test_a_store_asked_for_another_tenant_refuses_before_the_database(

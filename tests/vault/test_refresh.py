@@ -334,6 +334,47 @@ async def test_a_provider_that_never_answers_is_given_up() -> None:
     assert caught.value.reason == "timeout"
 
 
+async def test_a_lock_that_another_process_keeps_is_waited_for_and_given_up(
+    stores: Stores,
+) -> None:
+    """A user must get an answer; the other process may be stuck."""
+    world = World()
+    vault = world.vault(stores.another(), wait=0.2, connectors=[world.connector(timeout=0.2)])
+    with use_context(context(ACME)):
+        await vault.connect("google", world.expired())
+        async with stores.another().exclusive(Slot(ACME, "alice", "google")):
+            with pytest.raises(VaultRefreshError) as caught:
+                await vault.get("google")
+        world.clock.time += 10
+        assert (await vault.get("google")).access_token.reveal() == "access-1"
+
+    assert caught.value.reason == "busy"
+
+
+class AwayStore(InMemoryVaultStore):
+    """Cannot be locked."""
+
+    @asynccontextmanager
+    async def exclusive(self, slot: Slot) -> AsyncIterator[VaultStore]:
+        async with super().exclusive(slot) as held:
+            if slot.provider == "google":
+                raise VaultUnavailableError("vault_database")
+            yield held
+
+
+async def test_a_store_that_is_away_before_the_exchange_uses_up_nothing() -> None:
+    """The refresh token is still good for the next try."""
+    world = World()
+    vault = world.vault(AwayStore())
+    with use_context(context(ACME)):
+        await vault.connect("google", world.expired())
+        with pytest.raises(VaultRefreshError) as caught:
+            await vault.get("google")
+
+    assert caught.value.reason == "vault_database"
+    assert world.provider.refreshed == 0
+
+
 async def test_a_refresh_that_gives_no_token_is_a_failure() -> None:
     """A function of the app that forgot to return."""
     world = World()
