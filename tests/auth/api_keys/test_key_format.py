@@ -78,6 +78,7 @@ def test_no_text_breaks_the_parser_and_what_it_takes_is_one_spelling(text: str) 
         KeyFormat("acme", "test").new_key().reveal(),
         KeyFormat("other", "live").new_key().reveal(),
     ],
+    ids=range(9),  # keys are new in each run; a test's name is not
 )
 def test_another_spelling_app_or_environment_is_no_key(text: str) -> None:
     """A test key in production is none."""
