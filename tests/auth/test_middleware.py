@@ -267,7 +267,7 @@ async def test_lifespan_passes_untouched() -> None:
     assert "user" not in seen[0]
 
 
-@pytest.mark.parametrize("wrong", [[], [None], [Fixed], [object()]], ids=str)
+@pytest.mark.parametrize("wrong", [[], [None], [Fixed], [object()]], ids=range(4))
 def test_wrong_authenticators_are_refused_when_built(wrong: Any) -> None:
     """An empty list would serve everyone as nobody."""
     with pytest.raises(ConfigError, match="authenticators"):

@@ -188,7 +188,7 @@ def test_a_sink_that_fails_puts_no_request_into_the_log(
     assert token.decode() not in shown
 
 
-@pytest.mark.parametrize("given", [uuid.uuid4(), TENANT.upper(), "acme"])
+@pytest.mark.parametrize("given", [uuid.uuid4(), TENANT.upper(), "acme"], ids=range(3))
 async def test_a_job_for_an_id_in_another_spelling_is_told_the_shape(
     engine: AsyncEngine, given: Any
 ) -> None:
