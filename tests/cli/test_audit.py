@@ -54,7 +54,9 @@ async def test_the_first_bad_record_is_named_and_exits_with_one(tmp_path: Path) 
     assert done.stdout.startswith("first: altered at audit-00000001.jsonl:2 (chain acme, record 1)")
 
 
-@pytest.mark.parametrize("key", ["00", AuditSigningKey.generate().public_key])
+@pytest.mark.parametrize(
+    "key", ["00", AuditSigningKey.generate().public_key], ids=["short", "other"]
+)
 async def test_a_wrong_key_never_says_whole(tmp_path: Path, key: str) -> None:
     """A typing error must not pass for a proof."""
     path = await written(tmp_path / "log", batches=1)
