@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -36,6 +36,7 @@ __all__ = ["SigningKey"]
 
 _RSA_BITS: Final = 4096
 _EXPONENT: Final = 65537
+_TRIAL: Final = b"asgi-guard trial signature"
 
 
 class SigningKey:
@@ -61,6 +62,8 @@ class SigningKey:
         self.kid = thumbprint(public)
         self.public = VerificationKey(public, algorithm=algorithm, kid=self.kid)
         self._sign = implementation(self.algorithm).sign
+        if not self._signs():
+            raise ConfigError("key", "signs what its public half refuses", "It is damaged.")
 
     @classmethod
     def generate(cls, algorithm: str = "RS256", *, rsa_bits: int = _RSA_BITS) -> SigningKey:
@@ -103,6 +106,12 @@ class SigningKey:
         """Return the signature over *message*; milliseconds for RSA-4096."""
         return self._sign(message, self.__key)
 
+    def _signs(self) -> bool:
+        try:
+            return self.public.verify(_TRIAL, self.sign(_TRIAL))
+        except (ValueError, InternalError):
+            return False
+
     def __repr__(self) -> str:
         return f"SigningKey(algorithm={self.algorithm!r}, kid={self.kid!r})"
 
@@ -126,7 +135,10 @@ def _private(key: Any) -> Any:
     if isinstance(pem, bytes):
         key = None
         with suppress(ValueError, TypeError, UnsupportedAlgorithm):  # may show parts of the key
-            key = load_pem_private_key(pem, password=None)
+            # Its validation of an RSA-4096 key takes 0.6 s and does not release the interpreter's
+            # lock, so that even from a thread it stalls the loop. A trial signature, below, takes
+            # milliseconds and finds a key whose halves do not belong together.
+            key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
     if not hasattr(key, "private_bytes"):
         raise ConfigError("key", "is no private key", "Pass PKCS #8 PEM without a passphrase.")
     return key

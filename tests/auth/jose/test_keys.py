@@ -8,6 +8,7 @@ import pickle
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSAPublicNumbers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,6 +79,35 @@ def test_a_key_that_must_not_sign_is_refused(key: Any, algorithm: str) -> None:
     assert caught.value.__cause__ is None
     with pytest.raises(ConfigError):
         SigningKey.generate("RS256", rsa_bits=1024)
+
+
+@pytest.mark.parametrize("name", ["p", "q", "dmp1", "dmq1", "iqmp"])
+def test_a_damaged_key_is_refused_or_never_signs_wrongly(name: str) -> None:
+    """One faulty RSA signature gives the key away (Boneh, DeMillo and Lipton, 1997)."""
+    numbers = private_key("rsa-2048").private_numbers()
+    parts = {each: getattr(numbers, each) for each in ("p", "q", "d", "dmp1", "dmq1", "iqmp")}
+    parts[name] += 2
+    damaged = RSAPrivateNumbers(**parts, public_numbers=numbers.public_numbers)
+
+    try:
+        key = SigningKey(
+            damaged.private_key(unsafe_skip_rsa_key_validation=True), algorithm="RS256"
+        )
+    except (ConfigError, ValueError):
+        return
+    assert all(key.public.verify(b"%d" % each, key.sign(b"%d" % each)) for each in range(3))
+
+
+def test_a_private_key_under_another_ones_public_half_is_refused() -> None:
+    """The trial signature finds it; nothing else looks."""
+    ours = private_key("rsa-2048").private_numbers()
+    exponent = RSAPublicNumbers(3, ours.public_numbers.n)
+    mixed = RSAPrivateNumbers(
+        ours.p, ours.q, ours.d, ours.dmp1, ours.dmq1, ours.iqmp, public_numbers=exponent
+    )
+
+    with pytest.raises(ConfigError, match="refuses"):
+        SigningKey(mixed.private_key(unsafe_skip_rsa_key_validation=True), algorithm="RS256")
 
 
 RSA = signing_key("RS256").jwk
