@@ -128,7 +128,8 @@ def build_engine(
             )
         engine: AnyEngine = url
     else:
-        engine = _create(_read(url), options)
+        # SQLAlchemy's errors repeat a statement's values, which are a tenant's data.
+        engine = _create(_read(url), {"hide_parameters": True} | options)
     inner = sync_engine_of(engine)
     if inner.dialect.name != "postgresql":
         raise ConfigError("rls.url", f"{inner.dialect.name!r} is not PostgreSQL", _REMEDY)
