@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asgi_guard.audit_log import AuditSigningKey, AuditTamperedError
+from asgi_guard.audit_log import AuditSigningKey, AuditTamperedError, AuditVerifyKeys
 from asgi_guard.audit_log.chain import Chains
 from asgi_guard.audit_log.jsonl.segments import read_head, write_head
 from asgi_guard.audit_log.record import AuditRecord, Head, parse_line
@@ -225,6 +225,31 @@ async def test_a_log_signed_with_another_key_is_forged(tmp_path: Path) -> None:
 
     assert report.first is not None
     assert report.first.kind == "forged"
+
+
+async def test_a_verifier_that_believes_every_signature_is_deceived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: the signature is what finds the forgery above, and nothing else is."""
+    path = await written(tmp_path / "log", key=AuditSigningKey.generate())
+    assert not verified(path).ok
+
+    monkeypatch.setattr(AuditVerifyKeys, "verify", lambda *_: True)
+
+    assert verified(path).ok
+
+
+async def test_a_verifier_that_believes_every_hash_is_deceived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: the record's own hash is what finds an altered record."""
+    path = await written(tmp_path / "log")
+    put(path, alter(lines(path)))
+    assert not verified(path).ok
+
+    monkeypatch.setattr(AuditRecord, "recomputed_hash", lambda record: record.hash)
+
+    assert verified(path).ok
 
 
 async def test_lines_of_another_log_of_the_same_key_are_foreign(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,8 +22,10 @@ from asgi_guard.audit_log import (
     VerifyReport,
 )
 from asgi_guard.errors import ConfigError
+from asgi_guard.protocols import Receive, Scope, Send
 from asgi_guard.rls import create_guarded_pool, guarded_engine, verify_deployment
 from asgi_guard.tenancy import use_context
+from asgi_guard.tenancy.fail_closed import FailClosedMiddleware
 from tests.support.audit_logs import KEY, event
 from tests.support.audit_postgres import TABLES, install, open_log, writer_pool
 from tests.support.rls_schema import ALICE, BOB, VARIABLES, RLSDatabase, context_of
@@ -121,6 +124,25 @@ async def test_a_write_whose_event_cannot_be_recorded_is_not_committed(
             await _write(database, "asyncpg", audit, commit=True)
 
     assert refused.value.status == 503
+    assert await _notes(database) == 0
+
+
+async def test_the_caller_of_such_a_write_is_told_503(database: RLSDatabase) -> None:
+    """From the browser's side: no success, no row, and nothing about the log."""
+    database.database.execute(f"REVOKE INSERT ON audit_logs FROM {VARIABLES.runtime_role}")
+
+    async with open_log(database) as audit:
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await _write(database, "asyncpg", audit, commit=True)
+            await send({"type": "http.response.start", "status": 201, "headers": []})
+            await send({"type": "http.response.body", "body": b"written"})
+
+        transport = httpx.ASGITransport(app=FailClosedMiddleware(app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
+            answer = await http.post("/notes")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "audit_unavailable")
     assert await _notes(database) == 0
 
 
