@@ -5,14 +5,29 @@ from __future__ import annotations
 import uuid
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    and_,
+)
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 from asgi_guard.errors import ConfigError
 from asgi_guard.rls.models import TenantScoped, tenant_foreign_key
 from asgi_guard.rls.variables import RLSVariables
+from asgi_guard.vault.records import StoredKey
+from asgi_guard.vault.slot import Slot
 
-__all__ = ["VaultTables"]
+__all__ = ["KEY_COLUMNS", "VaultTables"]
+
+KEY_COLUMNS: Final = ("number", "key_id", "master_id", "wrapped", "shredded")
+"""Of the table of data keys, in the order of `StoredKey`'s fields."""
 
 _READERS: Final[dict[str, Any]] = {"uuid": uuid.UUID, "text": str, "bigint": int, "integer": int}
 
@@ -57,6 +72,35 @@ class VaultTables:
             TenantInvalidError: It has another shape than the tenant ids of this database.
         """
         return _READERS[self._shape.sql_type](self._shape.parse(tenant_id))
+
+    def of(self, table: Table, tenant_id: str) -> ColumnElement[bool]:
+        """Return the condition that a row is the tenant's.
+
+        The policy says the same; two walls, and each stands without the other.
+        """
+        condition: ColumnElement[bool] = table.c[self.tenant] == self.tenant_value(tenant_id)
+        return condition
+
+    def at(self, table: Table, slot: Slot) -> ColumnElement[bool]:
+        """Return the condition that a row is the slot's."""
+        return and_(
+            self.of(table, slot.tenant_id),
+            table.c.user_id == slot.user_id,
+            table.c.provider == slot.provider,
+        )
+
+    def place(self, slot: Slot) -> dict[str, Any]:
+        """Return the key columns of the slot's rows."""
+        return {
+            self.tenant: self.tenant_value(slot.tenant_id),
+            "user_id": slot.user_id,
+            "provider": slot.provider,
+        }
+
+    def key_row(self, tenant_id: str, key: StoredKey) -> dict[str, Any]:
+        """Return the row of one data key."""
+        content = {name: getattr(key, name) for name in KEY_COLUMNS}
+        return {self.tenant: self.tenant_value(tenant_id), **content}
 
 
 def _define(metadata: MetaData, names: RLSVariables, prefix: str) -> tuple[Table, Table, Table]:

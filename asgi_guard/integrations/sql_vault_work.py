@@ -12,9 +12,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import (
-    ColumnElement,
     Row,
-    Table,
     and_,
     delete,
     exists,
@@ -27,14 +25,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from asgi_guard.integrations.sql_vault_tables import VaultTables
+from asgi_guard.integrations.sql_vault_tables import KEY_COLUMNS, VaultTables
 from asgi_guard.vault.records import Entry, Head, Status, StoredKey, StoredSecret, VaultStore
 from asgi_guard.vault.slot import Slot
 
 __all__ = ["VaultWork"]
 
 _LOCK: Final = b"asgi-guard.vault.keys:"
-_KEY: Final = ("number", "key_id", "master_id", "wrapped", "shredded")
 
 
 class VaultWork:
@@ -47,20 +44,26 @@ class VaultWork:
     async def lock(self, slot: Slot) -> None:
         """Lock the tenant's keys against destruction, then the slot's head against everybody."""
         keys, heads = self._tables.keys, self._tables.heads
-        mine = self._of(keys, slot.tenant_id)
+        mine = self._tables.of(keys, slot.tenant_id)
         await self._connection.execute(
             select(keys.c.number).where(mine).order_by(keys.c.number).with_for_update(read=True)
         )
         await self._connection.execute(
-            select(heads.c.version).where(self._at(heads, slot)).with_for_update()
+            select(heads.c.version).where(self._tables.at(heads, slot)).with_for_update()
         )
 
     async def load(self, slot: Slot) -> Entry:
         """Read one slot in one statement, so that head and secret are of one moment."""
         tenant = self._tables.tenant
-        head = select(self._tables.heads).where(self._at(self._tables.heads, slot)).subquery("h")
+        head = (
+            select(self._tables.heads)
+            .where(self._tables.at(self._tables.heads, slot))
+            .subquery("h")
+        )
         secret = (
-            select(self._tables.secrets).where(self._at(self._tables.secrets, slot)).subquery("s")
+            select(self._tables.secrets)
+            .where(self._tables.at(self._tables.secrets, slot))
+            .subquery("s")
         )
         key = self._tables.keys.alias("k")
         # Full: a head that somebody removed must not hide the secret, nor the other way round.
@@ -77,7 +80,7 @@ class VaultWork:
             secret.c.version,
             secret.c.key_number,
             secret.c.envelope,
-            *(key.c[name].label(f"k_{name}") for name in _KEY),
+            *(key.c[name].label(f"k_{name}") for name in KEY_COLUMNS),
         ).select_from(both)
         row = (await self._connection.execute(query)).first()
         return Entry(None, None, None) if row is None else _entry(row)
@@ -89,7 +92,7 @@ class VaultWork:
         keys, secrets = self._tables.keys, self._tables.secrets
         alive = (
             select(keys.c.number)
-            .where(self._of(keys, slot.tenant_id), keys.c.number == secret.key_number)
+            .where(self._tables.of(keys, slot.tenant_id), keys.c.number == secret.key_number)
             .where(keys.c.shredded.is_(False))
             .with_for_update(read=True)
         )
@@ -102,9 +105,9 @@ class VaultWork:
             "key_number": secret.key_number,
             "envelope": secret.envelope,
         }
-        row = upsert(secrets).values(**self._place(slot), **content)
+        row = upsert(secrets).values(**self._tables.place(slot), **content)
         await self._connection.execute(
-            row.on_conflict_do_update(index_elements=list(self._place(slot)), set_=content)
+            row.on_conflict_do_update(index_elements=list(self._tables.place(slot)), set_=content)
         )
         return True
 
@@ -113,8 +116,8 @@ class VaultWork:
         heads, secrets = self._tables.heads, self._tables.secrets
         done = await self._connection.execute(
             update(heads)
-            .where(self._at(heads, slot), heads.c.version == expected)
-            .where(exists().where(self._at(secrets, slot)))
+            .where(self._tables.at(heads, slot), heads.c.version == expected)
+            .where(exists().where(self._tables.at(secrets, slot)))
             .values(status=status.value)
         )
         return done.rowcount == 1
@@ -124,7 +127,7 @@ class VaultWork:
         if not await self._move_head(slot, expected, expected + 1, Status.REVOKED):
             return False
         secrets = self._tables.secrets
-        await self._connection.execute(delete(secrets).where(self._at(secrets, slot)))
+        await self._connection.execute(delete(secrets).where(self._tables.at(secrets, slot)))
         return True
 
     @asynccontextmanager
@@ -136,7 +139,9 @@ class VaultWork:
     async def keys(self, tenant_id: str) -> Sequence[StoredKey]:
         """List the tenant's data keys."""
         keys = self._tables.keys
-        query = select(*(keys.c[name] for name in _KEY)).where(self._of(keys, tenant_id))
+        query = select(*(keys.c[name] for name in KEY_COLUMNS)).where(
+            self._tables.of(keys, tenant_id)
+        )
         found = await self._connection.execute(query.order_by(keys.c.number))
         return [StoredKey(*row) for row in found]
 
@@ -146,17 +151,19 @@ class VaultWork:
         kept = await self.keys(tenant_id)
         if any(other.shredded or other.number == key.number for other in kept):
             return False
-        await self._connection.execute(insert(self._tables.keys).values(self._row(tenant_id, key)))
+        await self._connection.execute(
+            insert(self._tables.keys).values(self._tables.key_row(tenant_id, key))
+        )
         return True
 
     async def drop_key(self, tenant_id: str, number: int) -> bool:
         """Remove a data key; the foreign key refuses it if a secret slipped in."""
         keys, secrets = self._tables.keys, self._tables.secrets
-        newest = select(func.max(keys.c.number)).where(self._of(keys, tenant_id))
-        used = exists().where(self._of(secrets, tenant_id), secrets.c.key_number == number)
+        newest = select(func.max(keys.c.number)).where(self._tables.of(keys, tenant_id))
+        used = exists().where(self._tables.of(secrets, tenant_id), secrets.c.key_number == number)
         done = await self._connection.execute(
             delete(keys)
-            .where(self._of(keys, tenant_id), keys.c.number == number)
+            .where(self._tables.of(keys, tenant_id), keys.c.number == number)
             .where(keys.c.number < newest.scalar_subquery(), ~used)
         )
         return done.rowcount == 1
@@ -165,18 +172,22 @@ class VaultWork:
         """Overwrite the keys, move every head on, remove every secret."""
         await self._one_at_a_time(tenant_id)
         keys, heads, secrets = self._tables.keys, self._tables.heads, self._tables.secrets
-        mine = self._of(keys, tenant_id)
+        mine = self._tables.of(keys, tenant_id)
         numbers = select(keys.c.number).where(mine).order_by(keys.c.number).with_for_update()
         if not (await self._connection.execute(numbers)).all():
             tombstone = StoredKey(1, b"", "", b"", shredded=True)
-            await self._connection.execute(insert(keys).values(self._row(tenant_id, tombstone)))
+            await self._connection.execute(
+                insert(keys).values(self._tables.key_row(tenant_id, tombstone))
+            )
         await self._connection.execute(update(keys).where(mine).values(wrapped=b"", shredded=True))
         await self._connection.execute(
             update(heads)
-            .where(self._of(heads, tenant_id))
+            .where(self._tables.of(heads, tenant_id))
             .values(version=heads.c.version + 1, status=Status.REVOKED.value)
         )
-        gone = await self._connection.execute(delete(secrets).where(self._of(secrets, tenant_id)))
+        gone = await self._connection.execute(
+            delete(secrets).where(self._tables.of(secrets, tenant_id))
+        )
         return gone.rowcount
 
     async def sealed_before(
@@ -185,7 +196,9 @@ class VaultWork:
         """List slots that an older data key sealed."""
         secrets = self._tables.secrets
         place = (secrets.c.user_id, secrets.c.provider)
-        query = select(*place).where(self._of(secrets, tenant_id), secrets.c.key_number < number)
+        query = select(*place).where(
+            self._tables.of(secrets, tenant_id), secrets.c.key_number < number
+        )
         if after is not None:
             query = query.where(tuple_(*place) > (after.user_id, after.provider))
         found = await self._connection.execute(query.order_by(*place).limit(limit))
@@ -194,7 +207,7 @@ class VaultWork:
     async def count_secrets(self, tenant_id: str) -> int:
         """Count the tenant's secrets."""
         secrets = self._tables.secrets
-        query = select(func.count()).select_from(secrets).where(self._of(secrets, tenant_id))
+        query = select(func.count()).select_from(secrets).where(self._tables.of(secrets, tenant_id))
         return (await self._connection.execute(query)).scalar_one()
 
     async def tenants_under(self, master_id: str) -> Sequence[str]:
@@ -210,18 +223,18 @@ class VaultWork:
         heads, secrets = self._tables.heads, self._tables.secrets
         moved = await self._connection.execute(
             update(heads)
-            .where(self._at(heads, slot), heads.c.version == expected)
+            .where(self._tables.at(heads, slot), heads.c.version == expected)
             .values(version=version, status=status.value)
         )
         if moved.rowcount == 1:
             return True
-        there = select(secrets.c.version).where(self._at(secrets, slot))
+        there = select(secrets.c.version).where(self._tables.at(secrets, slot))
         if ((await self._connection.execute(there)).scalar() or 0) != expected:
             return False
         # The first secret of the slot, or one whose head somebody has removed.
         made = await self._connection.execute(
             upsert(heads)
-            .values(**self._place(slot), version=version, status=status.value)
+            .values(**self._tables.place(slot), version=version, status=status.value)
             .on_conflict_do_nothing()
         )
         return made.rowcount == 1
@@ -231,30 +244,6 @@ class VaultWork:
         digest = sha256(_LOCK + tenant_id.encode("utf-8", "surrogatepass")).digest()
         number = int.from_bytes(digest[:8], "big", signed=True)
         await self._connection.execute(select(func.pg_advisory_xact_lock(number)))
-
-    def _of(self, table: Table, tenant_id: str) -> ColumnElement[bool]:
-        # The policy says the same; two walls, and each stands without the other.
-        value = self._tables.tenant_value(tenant_id)
-        condition: ColumnElement[bool] = table.c[self._tables.tenant] == value
-        return condition
-
-    def _at(self, table: Table, slot: Slot) -> ColumnElement[bool]:
-        return and_(
-            self._of(table, slot.tenant_id),
-            table.c.user_id == slot.user_id,
-            table.c.provider == slot.provider,
-        )
-
-    def _place(self, slot: Slot) -> dict[str, Any]:
-        return {
-            self._tables.tenant: self._tables.tenant_value(slot.tenant_id),
-            "user_id": slot.user_id,
-            "provider": slot.provider,
-        }
-
-    def _row(self, tenant_id: str, key: StoredKey) -> dict[str, Any]:
-        content = {name: getattr(key, name) for name in _KEY}
-        return {self._tables.tenant: self._tables.tenant_value(tenant_id), **content}
 
 
 def _entry(row: Row[Any]) -> Entry:
