@@ -13,6 +13,7 @@ from asgi_guard.audit_log.errors import (
     AuditTamperedError,
     AuditUnavailableError,
 )
+from asgi_guard.audit_log.findings import Finding, VerifyReport
 from asgi_guard.audit_log.jsonl import JSONLinesAuditSink
 from asgi_guard.audit_log.log import AuditLog, AuditMode
 from asgi_guard.audit_log.postgres import AuditTables, PostgresAuditSink
@@ -20,7 +21,7 @@ from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint
 from asgi_guard.audit_log.signing import AuditSigningKey, AuditVerifyKeys
 from asgi_guard.audit_log.sinks import AuditSink
-from asgi_guard.audit_log.verify import Finding, Verifier, VerifyReport
+from asgi_guard.audit_log.verify import Verifier
 
 __all__ = [
     "AuditLockedError",

@@ -11,12 +11,12 @@ from typing import Any, Final, Literal, Self
 from asgi_guard._internal.clock import SYSTEM_CLOCK, utc
 from asgi_guard.audit_log.canonical import event_fields
 from asgi_guard.audit_log.errors import AuditUnavailableError
+from asgi_guard.audit_log.findings import VerifyReport
 from asgi_guard.audit_log.lane import Lane
 from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint
 from asgi_guard.audit_log.signing import AuditSigningKey, AuditVerifyKeys
 from asgi_guard.audit_log.sinks import AuditSink, Seal, TransactionalSink
-from asgi_guard.audit_log.verify import VerifyReport
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Clock, SecurityEvent
 from asgi_guard.tenancy.current import note_failure

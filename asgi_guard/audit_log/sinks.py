@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from asgi_guard.audit_log.findings import VerifyReport
 from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint
 from asgi_guard.audit_log.signing import AuditSigningKey, AuditVerifyKeys
-from asgi_guard.audit_log.verify import VerifyReport
 from asgi_guard.protocols import Clock
 
 __all__ = ["AuditSink", "Seal", "TransactionalSink"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from asgi_guard.audit_log.canonical import time_text
+from asgi_guard.audit_log.findings import Finding, VerifyReport
 from asgi_guard.audit_log.jsonl.segments import (
     Segment,
     is_written,
@@ -20,7 +21,7 @@ from asgi_guard.audit_log.jsonl.segments import (
 from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint, MalformedLineError, parse_line
 from asgi_guard.audit_log.signing import AuditVerifyKeys
-from asgi_guard.audit_log.verify import Finding, Verifier, VerifyReport
+from asgi_guard.audit_log.verify import Verifier
 from asgi_guard.errors import ConfigError
 
 __all__ = ["read_records", "verify_directory"]

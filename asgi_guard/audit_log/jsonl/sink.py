@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asgi_guard.audit_log.errors import AuditUnavailableError
+from asgi_guard.audit_log.findings import VerifyReport
 from asgi_guard.audit_log.jsonl.reader import read_records, verify_directory
 from asgi_guard.audit_log.jsonl.segments import compress
 from asgi_guard.audit_log.jsonl.writer import Rotation, SegmentWriter
@@ -19,7 +20,6 @@ from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint
 from asgi_guard.audit_log.signing import AuditVerifyKeys
 from asgi_guard.audit_log.sinks import Seal
-from asgi_guard.audit_log.verify import VerifyReport
 from asgi_guard.errors import ConfigError
 
 __all__ = ["JSONLinesAuditSink"]

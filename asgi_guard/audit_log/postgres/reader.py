@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
+from asgi_guard.audit_log.findings import VerifyReport
 from asgi_guard.audit_log.postgres.rows import COLUMNS, columns_agree, record_of
 from asgi_guard.audit_log.postgres.tables import AuditTables
 from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint, MalformedLineError, parse_line
 from asgi_guard.audit_log.signing import AuditVerifyKeys
-from asgi_guard.audit_log.verify import Verifier, VerifyReport
+from asgi_guard.audit_log.verify import Verifier
 from asgi_guard.errors import ConfigError
 
 __all__ = ["read_rows", "verify_tables"]

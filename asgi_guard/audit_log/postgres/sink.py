@@ -14,6 +14,7 @@ from typing import Any, Final
 from asgi_guard._internal.clock import utc
 from asgi_guard.audit_log.canonical import time_text
 from asgi_guard.audit_log.errors import AuditTamperedError, AuditUnavailableError
+from asgi_guard.audit_log.findings import VerifyReport
 from asgi_guard.audit_log.postgres.connections import Statements, statements_on
 from asgi_guard.audit_log.postgres.reader import read_rows, verify_tables
 from asgi_guard.audit_log.postgres.rows import COLUMNS, lock_of, row_of, signed, storable
@@ -22,7 +23,6 @@ from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint, Head, genesis, parse_line
 from asgi_guard.audit_log.signing import AuditVerifyKeys
 from asgi_guard.audit_log.sinks import Seal
-from asgi_guard.audit_log.verify import VerifyReport
 
 __all__ = ["PostgresAuditSink"]
 
