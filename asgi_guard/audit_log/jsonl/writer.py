@@ -14,10 +14,11 @@ from secrets import token_hex
 from typing import Any, Final
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK, utc
-from asgi_guard.audit_log.canonical import event_fields, parse_time, time_text
+from asgi_guard.audit_log.canonical import parse_time, time_text
 from asgi_guard.audit_log.chain import Chains, Draft
 from asgi_guard.audit_log.errors import AuditLockedError, AuditUnavailableError
-from asgi_guard.audit_log.jsonl.recovery import TornTail, recover, set_aside
+from asgi_guard.audit_log.jsonl.notices import expired_event, torn_event
+from asgi_guard.audit_log.jsonl.recovery import recover, set_aside
 from asgi_guard.audit_log.jsonl.segments import (
     Segment,
     create_private,
@@ -30,7 +31,7 @@ from asgi_guard.audit_log.jsonl.segments import (
 )
 from asgi_guard.audit_log.record import Checkpoint, parse_line
 from asgi_guard.audit_log.signing import AuditSigningKey, AuditVerifyKeys
-from asgi_guard.protocols import Clock, SecurityEvent
+from asgi_guard.protocols import Clock
 
 __all__ = ["Rotation", "SegmentWriter"]
 
@@ -140,7 +141,7 @@ class SegmentWriter:
     def _resume(self) -> None:
         found = recover(self._directory, self._keys)
         aside = [(tail, set_aside(tail)) for tail in found.torn]
-        notes = [_torn_event(tail, digest, self._clock) for tail, digest in aside if tail.size]
+        notes = [torn_event(tail, digest, self._clock) for tail, digest in aside if tail.size]
         if found.chains is None or found.segment is None:
             self._chains = Chains(token_hex(16), first=1)
             self._begin_segment(1)
@@ -210,7 +211,7 @@ class SegmentWriter:
         self._begin_segment(self._number + 1)
         if expired:
             # On record first: a kill in between leaves files that nobody misses.
-            event = _expired_event(expired, self._clock)
+            event = expired_event(expired, self._clock)
             self._append(self._chains.draft([event], key=self._key, time=self._now()))
             for segment in expired:
                 segment.path.unlink(missing_ok=True)
@@ -254,28 +255,3 @@ def _write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _torn_event(tail: TornTail, digest: str, clock: Clock) -> dict[str, Any]:
-    return event_fields(
-        SecurityEvent(
-            name="AUDIT_LOG_RECOVERED",
-            outcome="error",
-            reason="torn_tail",
-            time=utc(clock.now()),
-            details={"segment": tail.segment.number, "bytes": tail.size, "sha256": digest},
-        )
-    )
-
-
-def _expired_event(expired: list[Segment], clock: Clock) -> dict[str, Any]:
-    details = {"first": expired[0].number, "last": expired[-1].number}
-    return event_fields(
-        SecurityEvent(
-            name="AUDIT_SEGMENTS_EXPIRED",
-            outcome="allowed",
-            reason="retention",
-            time=utc(clock.now()),
-            details=details,
-        )
-    )
