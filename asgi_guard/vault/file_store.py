@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeVar
 
+from asgi_guard._internal.private_files import locked, private_folder
 from asgi_guard.errors import VaultUnavailableError
-from asgi_guard.vault.private_files import locked, private_folder
 from asgi_guard.vault.records import Entry, Status, StoredKey, StoredSecret, VaultStore
 from asgi_guard.vault.shelf import HEADS, KEYS, SECRETS, Shelf
 from asgi_guard.vault.shelf_files import read_shelf, tenant_of, write_parts

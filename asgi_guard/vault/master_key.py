@@ -11,10 +11,10 @@ from typing import Final, NoReturn, Protocol, runtime_checkable
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from asgi_guard._internal.private_files import create_private, read_private
 from asgi_guard.errors import ConfigError, VaultOpenError
 from asgi_guard.secret import Secret
 from asgi_guard.vault.data_key import KEY_BYTES, derive
-from asgi_guard.vault.private_files import create_private, read_private
 from asgi_guard.vault.slot import length_prefixed
 
 __all__ = ["LocalMasterKey", "MasterKeySource", "new_master_key", "write_master_key"]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from asgi_guard._internal.private_files import read_private, replace_private
 from asgi_guard.errors import VaultOpenError
-from asgi_guard.vault.private_files import read_private, replace_private
 from asgi_guard.vault.records import Head, Status, StoredKey, StoredSecret
 from asgi_guard.vault.shelf import HEADS, KEYS, SECRETS, Shelf
 

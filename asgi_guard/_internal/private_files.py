@@ -16,7 +16,14 @@ from typing import Final
 
 from asgi_guard.errors import ConfigError
 
-__all__ = ["create_private", "locked", "private_folder", "read_private", "replace_private"]
+__all__ = [
+    "check_private_folder",
+    "create_private",
+    "locked",
+    "private_folder",
+    "read_private",
+    "replace_private",
+]
 
 _OTHERS: Final = 0o077
 _PRIVATE_FILE: Final = 0o600
@@ -77,8 +84,23 @@ def private_folder(path: Path) -> Path:
     try:
         path.mkdir(mode=_PRIVATE_FOLDER, parents=True)
     except FileExistsError:
-        _check_owner(path, path.lstat(), regular=False)
+        check_private_folder(path)
     return path
+
+
+def check_private_folder(path: Path) -> None:
+    """Refuse a folder that is not this process's user's own.
+
+    Wider permissions are refused and not mended, for somebody may have looked already.
+
+    Raises:
+        ConfigError: It is gone, a link, no folder, another user's, or open to others.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        raise ConfigError(str(path), "is gone", "Restore it.") from None
+    _check_owner(path, found, regular=False)
 
 
 @contextmanager
@@ -92,6 +114,8 @@ def locked(path: Path) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
+        # Said aloud: a child forked meanwhile has the descriptor too, and would keep the lock.
+        fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)
 
 
@@ -124,7 +148,11 @@ def _check_owner(path: Path, found: os.stat_result, *, regular: bool) -> None:
         raise ConfigError(str(path), "belongs to another user", "Run: chown it to the app's user.")
     if found.st_mode & _OTHERS:
         mode = stat.S_IMODE(found.st_mode)
-        raise ConfigError(str(path), f"has mode {mode:04o}", f"Run: chmod {wanted:o} on it.")
+        raise ConfigError(
+            str(path),
+            f"has mode {mode:04o}, so others may have read the keys",
+            f"Run: chmod {wanted:o} on it, and rotate the keys.",
+        )
 
 
 def _write(path: Path, content: bytes, flag: int) -> None:
