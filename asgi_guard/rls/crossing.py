@@ -30,26 +30,37 @@ class SystemCrossing:
     ticket: str
 
 
-def _new_crossing() -> ContextVar[SystemCrossing | None]:
-    return new_variable("asgi_guard_crossing", SystemCrossing)
+class _Block:
+    """One entered block. Tasks made inside it share it, so its end reaches them all."""
+
+    __slots__ = ("crossing",)
+
+    def __init__(self, crossing: SystemCrossing) -> None:
+        self.crossing: SystemCrossing | None = crossing
+
+
+def _new_crossing() -> ContextVar[_Block | None]:
+    return new_variable("asgi_guard_crossing", _Block)
 
 
 _crossing = _new_crossing()
 
 
 def current_crossing() -> SystemCrossing | None:
-    """Return the crossing that this code runs in, or None."""
-    return _crossing.get()
+    """Return the crossing that this code runs in; None outside any, and after its block ended."""
+    block = _crossing.get()
+    return None if block is None else block.crossing
 
 
 @contextmanager
 def use_crossing(crossing: SystemCrossing) -> Iterator[None]:
-    """Mark a block as system work."""
-    variable = _crossing
-    token = variable.set(crossing)
+    """Mark a block as system work, for the tasks and threads it starts as well, until it ends."""
+    variable, block = _crossing, _Block(crossing)
+    token = variable.set(block)
     try:
         yield
     finally:
+        block.crossing = None
         variable.reset(token)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from asgi_guard.errors import ConfigError, TenantInvalidError
 from asgi_guard.rls.binding.handles import inspector_of
 from asgi_guard.rls.binding.session import GuardedAsyncSession, GuardedSession
-from asgi_guard.rls.opening import open_async, open_sync
+from asgi_guard.rls.opening import open_async, open_sync, refuse_second_entry
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.verification import TenantProof
 from asgi_guard.rls.violations import mismatch, not_enforced
@@ -37,6 +37,7 @@ class EnforcedSession:
         self._sync: AbstractContextManager[Any] | None = None
 
     async def __aenter__(self) -> Any:
+        refuse_second_entry(self._async or self._sync, "rls_enforced_session")
         self._async = self._run_async()
         return await self._async.__aenter__()
 
@@ -50,6 +51,7 @@ class EnforcedSession:
             await self._async.__aexit__(kind, error, trace)
 
     def __enter__(self) -> Any:
+        refuse_second_entry(self._async or self._sync, "rls_enforced_session")
         self._sync = self._run_sync()
         return self._sync.__enter__()
 

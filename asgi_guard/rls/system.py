@@ -27,7 +27,7 @@ from asgi_guard.rls.binding.registry import (
     sync_engine_of,
 )
 from asgi_guard.rls.crossing import SystemCrossing, current_crossing, use_crossing
-from asgi_guard.rls.opening import open_async, open_sync
+from asgi_guard.rls.opening import open_async, open_sync, refuse_second_entry
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.verification import SystemProof
 from asgi_guard.rls.violations import not_enforced
@@ -86,6 +86,7 @@ class SystemSession:
         self._sync: AbstractContextManager[Any] | None = None
 
     async def __aenter__(self) -> AsyncSession:
+        refuse_second_entry(self._async or self._sync, "system_session")
         self._async = self._run_async()
         session: AsyncSession = await self._async.__aenter__()
         return session
@@ -100,6 +101,7 @@ class SystemSession:
             await self._async.__aexit__(kind, error, trace)
 
     def __enter__(self) -> Session:
+        refuse_second_entry(self._async or self._sync, "system_session")
         self._sync = self._run_sync()
         session: Session = self._sync.__enter__()
         return session
