@@ -27,7 +27,6 @@ _TAKEN = frozenset(item.name for item in fields(SecurityEvent)) | {
     "self",
     "timestamp",
 }
-_log = structlog.stdlib.get_logger("asgi_guard.security")
 # For tracebacks: structlog's console renderer shows local variables, and with them the headers
 # of the request that the event is about; the standard logger shows none.
 _faults = logging.getLogger("asgi_guard")
@@ -49,7 +48,9 @@ class LogSink:
         details = {
             f"detail_{key}" if key in _TAKEN else key: value for key, value in event.details.items()
         }
-        getattr(_log, level)(event.name, event_time=event.time.isoformat(), **details, **known)
+        # Asked for at each event: a cached logger would not hear of a later configuration.
+        log = structlog.stdlib.get_logger("asgi_guard.security")
+        getattr(log, level)(event.name, event_time=event.time.isoformat(), **details, **known)
 
 
 _DEFAULT: tuple[EventSink, ...] = (LogSink(),)
