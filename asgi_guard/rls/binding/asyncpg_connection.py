@@ -64,6 +64,12 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
         with Upkeep(self._protocol):
             await super().reset(timeout=timeout)
 
+    def get_reset_query(self) -> str:
+        """Add, where it is needed, what asyncpg's own leaves: temporary tables."""
+        query: str = super().get_reset_query()
+        guard: BoundProtocol | None = self._protocol
+        return f"{query}\nDISCARD TEMP;" if guard is not None and guard.keeps_rows else query
+
     def _set_proxy(self, proxy: Any) -> None:
         # asyncpg's pool calls this when it hands the connection out, and again when it is back.
         super()._set_proxy(proxy)

@@ -57,7 +57,7 @@ class ConnectionGuard:
     own upkeep (type introspection, pings, resets): it runs unbound, so the database shows it no
     row of any tenant. ``owner`` is whom the open transaction is bound to, ``expected`` the tenant
     the connection was got for, ``armed`` what the next query carries, ``blocked`` why nothing
-    may be sent.
+    may be sent, ``keeps_rows`` that a temporary table or held cursor may outlive its transaction.
     """
 
     __slots__ = (
@@ -69,6 +69,7 @@ class ConnectionGuard:
         "in_use",
         "is_connected",
         "is_in_transaction",
+        "keeps_rows",
         "owner",
         "pooled",
     )
@@ -79,6 +80,7 @@ class ConnectionGuard:
         self.in_use = False
         self.pooled = False
         self.blocked = ""
+        self.keeps_rows = False
         self.armed: str | None = None
         self.expected: str | None = None
         self.owner: UserExecutionContext | None = None

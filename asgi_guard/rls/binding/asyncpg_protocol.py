@@ -90,6 +90,7 @@ class BoundProtocol(ConnectionGuard):
         elif self.in_use:
             self.check.refuse_setting(query)
             self.check.refuse_midway_end(query)
+            self.keeps_rows = self.keeps_rows or self.check.keeps_rows(query)
             if not self._may_send():
                 # Several statements in one message are one transaction, and a BEGIN among them
                 # takes the ones before it in (PostgreSQL manual, section 54.2.2.1).
@@ -101,6 +102,8 @@ class BoundProtocol(ConnectionGuard):
         """Parse a statement: it reads no rows, so it needs a tenant but no transaction."""
         if self.in_use:
             self.check.refuse_setting(query)
+            self.check.refuse_midway_end(query)
+            self.keeps_rows = self.keeps_rows or self.check.keeps_rows(query)
             if self.check.has_computed_name(query):
                 self._named_by_argument.add(query)
             self._may_send()

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from asgi_guard.errors import RLSViolationError, UnavailableError
 from asgi_guard.rls.binding.autocommit import autocommit_refused, watch_options
@@ -25,6 +26,7 @@ from asgi_guard.tenancy.context import UserExecutionContext
 __all__ = ["disown", "guard_dbapi_engine", "owner_of"]
 
 _OWNER: Final = "asgi_guard.owner"
+_KEEPS_ROWS: Final = "asgi_guard.keeps_rows"
 
 
 def guard_dbapi_engine(engine: Engine, variables: RLSVariables) -> None:
@@ -56,6 +58,7 @@ class _BindingListeners:
         event.listen(engine, "connect", self.refuse_session_tenant)
         event.listen(engine, "checkout", _need_tenant)
         event.listen(engine, "begin", self.bind)
+        event.listen(engine, "begin_twophase", _refuse_two_phases)
         event.listen(engine, "commit", _need_owner)
         event.listen(engine, "before_cursor_execute", self.check_statement)
         event.listen(engine, "handle_error", _say_unreachable)
@@ -83,7 +86,10 @@ class _BindingListeners:
         """Refuse a statement for another than the owner, or one that fights the binding."""
         require_same(owner_of(connection))
         self._check.refuse_setting(statement)
-        self._check.refuse_midway_end(statement)
+        # The driver would begin the next transaction by itself, unbound.
+        self._check.refuse_midway_end(statement, last_may_end=False)
+        if self._check.keeps_rows(statement):
+            connection.info[_KEEPS_ROWS] = True
         if self._check.has_computed_name(statement):
             self._check.refuse_named(_flat(parameters))
 
@@ -104,8 +110,10 @@ class _BindingListeners:
             )
 
 
-def _need_tenant(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+def _need_tenant(dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
     require_tenant()
+    if record.info.get(_KEEPS_ROWS):
+        raise DisconnectionError("replaced by one without temporary tables and held cursors")
     # Sends nothing where nothing is open. A connection whose last user failed in an unusual
     # place must not carry that transaction to the next.
     dbapi_connection.rollback()
@@ -120,6 +128,13 @@ def _need_owner(connection: Connection) -> None:
         disown(connection)
         connection.connection.rollback()
         raise
+
+
+def _refuse_two_phases(_connection: Connection, _xid: object) -> None:
+    # The only event comes before the transaction, where nothing can be bound to it yet.
+    raise not_enforced(
+        "a two-phase transaction cannot be bound to a tenant with this driver", reason="two_phase"
+    )
 
 
 def _refuse_driver_autocommit(connection: Connection) -> None:

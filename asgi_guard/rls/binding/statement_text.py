@@ -34,6 +34,11 @@ _ENDS: Final = re.compile(
 )
 _CHAINS: Final = re.compile(r"\band\s+chain\b", re.IGNORECASE)
 _MAY_END: Final = re.compile(r"\b(?:commit|rollback|end|abort|prepare)\b", re.IGNORECASE)
+# Copies of rows that stay on the connection after the transaction.
+_KEEPS: Final = re.compile(
+    r"\b(?:create|into)\s+(?:(?:local|global)\s+)?temp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b",
+    re.IGNORECASE,
+)
 _COMPUTED_NAME: Final = re.compile(r"\bset_config\s*\(\s*(?![eE]?')", re.IGNORECASE)
 
 
@@ -48,12 +53,13 @@ class StatementCheck:
 
     def __init__(self, variables: RLSVariables) -> None:
         self._names = frozenset({variables.setting, variables.user_setting})
-        self._leaves = tuple(name.partition(".")[2] for name in self._names)
+        self._leaves = ("reset", *(name.partition(".")[2] for name in self._names))
         spelled = "|".join(_any_quoting(name) for name in self._names)
         literal = "|".join(re.escape(name) for name in self._names)
         self._sets = re.compile(
             rf"\b(?:re)?set\s+(?:session\s+|local\s+)?(?:{spelled})(?!\w)"
-            rf"|\bset_config\s*\(\s*e?'(?:{literal})'",
+            rf"|\bset_config\s*\(\s*e?'(?:{literal})'"
+            r"|(?:^|;)\s*reset\s+all\b",
             re.IGNORECASE,
         )
 
@@ -69,10 +75,14 @@ class StatementCheck:
         if self._sets.search(_QUOTED.sub(_drop_comment, text)):
             raise _sets_itself()
 
-    def refuse_midway_end(self, text: str) -> None:
+    def refuse_midway_end(self, text: str, *, last_may_end: bool = True) -> None:
         """Refuse several statements of which one but the last ends the transaction.
 
         What follows it would run unbound. ``ROLLBACK TO`` ends nothing.
+
+        Args:
+            text: One statement or several.
+            last_may_end: What is sent next is bound anew, so the last may end it.
 
         Raises:
             RLSViolationError: There is one, or a transaction is chained (``RLS_NOT_ENFORCED``).
@@ -81,12 +91,18 @@ class StatementCheck:
             return
         parts = [part for part in _QUOTED.sub(_blank, text).split(";") if part.strip()]
         for place, part in enumerate(parts, start=1):
-            if _ENDS.match(part) and (place < len(parts) or _CHAINS.search(part)):
+            if not _ENDS.match(part):
+                continue
+            if place < len(parts) or _CHAINS.search(part) or not last_may_end:
                 raise not_enforced(
-                    "one statement text ends the transaction and goes on after it, unbound. "
-                    "Send the statements one by one, or use a transaction block",
+                    "a statement text ends the transaction, and what comes after it would run "
+                    "unbound. Use a transaction block, or commit() and rollback()",
                     reason="transaction_ended_midway",
                 )
+
+    def keeps_rows(self, text: str) -> bool:
+        """Tell whether *text* makes a temporary table, or a cursor kept after its transaction."""
+        return _KEEPS.search(text) is not None
 
     def has_computed_name(self, text: str) -> bool:
         """Tell whether *text* calls ``set_config`` with a name that is not in the text."""
