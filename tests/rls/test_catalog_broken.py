@@ -19,6 +19,7 @@ from asgi_guard.testing import EmbeddedPostgres, PostgresServer
 from tests.support.ddl_deployment import (
     Deployment,
     deployed,
+    drop_roles,
     fresh_variables,
     renamed_variables,
 )
@@ -192,6 +193,37 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "table_owned",
         "public.notes_2024",
     ),
+    "member of the owner of a system table": (
+        (
+            "CREATE ROLE {extra}_a; ALTER TABLE memberships OWNER TO {extra}_a; "
+            "GRANT {extra}_a TO {runtime}"
+        ),
+        "role_can_become",
+        "{runtime}",
+    ),
+    "column of a system table granted": (
+        "GRANT SELECT (user_id) ON memberships TO {runtime}",
+        "grant_excessive",
+        "public.memberships",
+    ),
+    "foreign keys onto a column granted": (
+        "GRANT REFERENCES (id) ON {notes} TO {runtime}",
+        "grant_excessive",
+        "{notes}",
+    ),
+    "helper owned by the app": (
+        "ALTER FUNCTION {schema}.current_tenant() OWNER TO {runtime}",
+        "helper_owned",
+        "{schema}.current_tenant()",
+    ),
+    "parent that asks nobody": (
+        (
+            "CREATE TABLE anything (title text NOT NULL); ALTER TABLE {notes} INHERIT anything; "
+            "GRANT SELECT ON anything TO {runtime}"
+        ),
+        "parent_unprotected",
+        "public.anything",
+    ),
     "child with an open policy": (
         (
             f"{CHILD}; DELETE FROM notes_2024; GRANT SELECT ON notes_2024 TO {{runtime}}; "
@@ -256,7 +288,7 @@ async def refusal_of(made: Deployment) -> NotReadyError:
 
 async def drop_extra_roles(made: Deployment) -> None:
     extra = words(made)["extra"]
-    await made.admin(f"DROP ROLE IF EXISTS {extra}_a", f"DROP ROLE IF EXISTS {extra}_b")
+    await drop_roles(made, f"{extra}_a", f"{extra}_b")
 
 
 async def test_a_sound_deployment_has_no_finding(deployment: Deployment) -> None:

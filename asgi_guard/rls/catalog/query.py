@@ -33,8 +33,8 @@ reachable (role) AS (
 SELECT pg_catalog.json_build_object(
     'version', pg_catalog.current_setting('server_version_num')::int,
     'role', current_user,
-    'helper', EXISTS (
-        SELECT FROM pg_catalog.pg_proc p
+    'helper_owner', (
+        SELECT pg_catalog.pg_get_userbyid(p.proowner) FROM pg_catalog.pg_proc p
         JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
         WHERE n.nspname = {literal(variables.schema)} AND p.proname = 'current_tenant'
           AND p.pronargs = 0),
@@ -82,7 +82,9 @@ relations AS (
                 ELSE pg_catalog.has_table_privilege(role, c.oid, p.privilege) END)
         ) AS privileges,
         ARRAY (SELECT ARRAY[COALESCE(r.rolname, ''), a.privilege_type]
-            FROM pg_catalog.aclexplode(c.relacl) a
+            FROM (SELECT c.relacl AS acl UNION ALL
+                SELECT attacl FROM pg_catalog.pg_attribute WHERE attrelid = c.oid) AS granted
+            CROSS JOIN LATERAL pg_catalog.aclexplode(granted.acl) a
             LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
             WHERE a.grantee <> c.relowner
               AND (a.grantee = 0 OR a.grantee IN (SELECT role FROM reachable))

@@ -26,6 +26,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     tables.switches,
     policies.policies,
     tables.partitions,
+    tables.parents,
     tables.grants,
     views.views,
 )

@@ -130,9 +130,10 @@ def _power(scope: AuditScope, role: Role) -> str:
         return "can grant itself more, or stream every change"
     if role.name == variables.system_role:
         return "reads across tenants"
-    owned = [relation for relation in scope.guarded if relation.owner == role.name]
-    if role.name == variables.owner_role or owned:
-        return "owns guarded tables and can switch their policies off"
+    declared = scope.present((*scope.inventory.shared, *scope.inventory.system_only))
+    owned = {relation.owner for relation in (*scope.guarded, *scope.children(), *declared)}
+    if role.name in {variables.owner_role, scope.snapshot.helper_owner, *owned}:
+        return "owns what policies stand on and can switch them off"
     return _PREDEFINED.get(role.name, "")
 
 

@@ -65,7 +65,8 @@ class Relation:
 
     ``kind`` is ``r`` table, ``p`` partitioned, ``f`` foreign, ``v`` view, ``m`` materialized
     view. ``privileges`` are what the connected role has or can get by becoming another;
-    ``grants`` pairs of grantee and privilege (``PUBLIC`` is the empty name); ``reads`` what a
+    ``grants`` pairs of grantee and privilege, on the table or a
+    column of it (``PUBLIC`` is the empty name); ``reads`` what a
     view selects from.
     """
 
@@ -89,7 +90,7 @@ class Snapshot:
 
     version: int
     role: str
-    helper: bool
+    helper_owner: str | None
     roles: dict[str, Role]
     edges: tuple[Edge, ...]
     presets: tuple[Preset, ...]
@@ -104,7 +105,7 @@ class Snapshot:
         return cls(
             version=raw["version"],
             role=raw["role"],
-            helper=raw["helper"],
+            helper_owner=raw["helper_owner"],
             roles={item["name"]: Role(**item) for item in raw["roles"]},
             edges=tuple(Edge(**item) for item in raw["edges"]),
             presets=tuple(Preset(**item) for item in raw["presets"]),

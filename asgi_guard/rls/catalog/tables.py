@@ -13,17 +13,26 @@ from asgi_guard.rls.ddl.names import identifier
 from asgi_guard.rls.ddl.partitions import child_statements
 from asgi_guard.rls.ddl.tables import sequence_statement
 
-__all__ = ["columns", "grants", "helper", "owners", "partitions", "switches"]
+__all__ = ["columns", "grants", "helper", "owners", "parents", "partitions", "switches"]
 
 _ROWS: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
 def helper(scope: AuditScope) -> Iterator[Finding]:
-    """The function that every policy asks is there."""
-    if scope.snapshot.helper:
+    """The function that every policy asks is there, and not the app's to replace."""
+    variables, owner = scope.inventory.variables, scope.snapshot.helper_owner
+    if owner in scope.selves:
+        yield Finding(
+            code="helper_owned",
+            object=current_tenant(variables),
+            severity="error",
+            why=f"The app's role {owner} owns the function that policies ask for the tenant, so "
+            "one injected CREATE OR REPLACE answers for it.",
+            remedy_sql=_script(helper_statements(variables)),
+        )
+    if owner is not None:
         return
-    variables = scope.inventory.variables
     # DROP FUNCTION … CASCADE took the columns' defaults along, and its policies (found apart).
     defaults = [
         f"ALTER TABLE {relation.name.sql} ALTER COLUMN {identifier(variables.column)} "
@@ -133,6 +142,23 @@ def partitions(scope: AuditScope) -> Iterator[Finding]:
             why="Named directly, it is read without its parent's policies, and has none.",
             remedy_sql=_script(statements),
         )
+
+
+def parents(scope: AuditScope) -> Iterator[Finding]:
+    """No guarded table is read through an inheritance parent that asks other policies, or none."""
+    below = [*scope.guarded, *scope.children()]
+    protected = {relation.name for relation in below}
+    for relation in below:
+        for parent in scope.present(relation.parents):
+            if parent.name in protected or parent.kind != "r" or not parent.privileges:
+                continue
+            yield Finding(
+                code="parent_unprotected",
+                object=str(parent.name),
+                severity="error",
+                why=f"A statement on it reads {relation.name} as well, past that table's policies.",
+                remedy_sql=f"ALTER TABLE {relation.name.sql} NO INHERIT {parent.name.sql};",
+            )
 
 
 def grants(scope: AuditScope) -> Iterator[Finding]:
