@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from asgi_guard.errors import RLSViolationError
-from asgi_guard.rls import create_guarded_pool, guarded_engine
+from asgi_guard.rls import create_guarded_pool, guarded_engine, guarded_sessionmaker
 from asgi_guard.tenancy import use_context
-from tests.support.rls_schema import ALICE, BOB, VARIABLES, RLSDatabase, context_of
+from tests.support.rls_schema import ALICE, BOB, VARIABLES, Note, RLSDatabase, context_of
 
 KEPT = (
     ("CREATE TEMPORARY TABLE mine AS SELECT body FROM notes", "SELECT body FROM mine"),
@@ -109,3 +110,23 @@ async def test_a_two_phase_transaction_is_bound_or_refused(
             attempt(sync_connection)
     await engine.dispose()
     assert refused.value.code == "RLS_NOT_ENFORCED"
+
+
+async def test_copy_is_no_way_around_the_check_of_texts(rls_database: RLSDatabase) -> None:
+    """It is the one statement that asyncpg sends neither as a query nor prepared."""
+    asked = "SELECT set_config('app.current_tenant', $1, true)"
+    async with create_guarded_pool(rls_database.dsn, variables=VARIABLES, min_size=0) as pool:
+        with use_context(context_of(ALICE)), pytest.raises(RLSViolationError) as refused:
+            await pool.copy_from_query(asked, BOB, output=io.BytesIO())
+    assert refused.value.code == "RLS_NOT_ENFORCED"
+
+
+def test_another_tenant_marks_nothing_for_deletion(sync_engine: Engine) -> None:
+    """The session's own tenant would commit it, in good faith."""
+    with guarded_sessionmaker(sync_engine)() as session:
+        with use_context(context_of(ALICE)):
+            note = session.scalars(select(Note)).first()
+        with use_context(context_of(BOB)), pytest.raises(RLSViolationError) as refused:
+            session.delete_all([note])
+        assert refused.value.code == "TENANT_MISMATCH"
+        assert note not in session.deleted

@@ -149,13 +149,17 @@ class BoundProtocol(ConnectionGuard):
         """Fetch more rows from a cursor."""
         return self._send(self._protocol.execute, *args, **options)
 
-    def copy_out(self, *args: Any, **options: Any) -> Awaitable[Any]:
+    def copy_out(self, query: str, *args: Any, **options: Any) -> Awaitable[Any]:
         """Run ``COPY ... TO``."""
-        return self._send(self._protocol.copy_out, *args, **options)
+        if self.in_use:
+            self.check.refuse_setting(query)
+        return self._send(self._protocol.copy_out, query, *args, **options)
 
-    def copy_in(self, *args: Any, **options: Any) -> Awaitable[Any]:
+    def copy_in(self, query: str, *args: Any, **options: Any) -> Awaitable[Any]:
         """Run ``COPY ... FROM``."""
-        return self._send(self._protocol.copy_in, *args, **options)
+        if self.in_use:
+            self.check.refuse_setting(query)
+        return self._send(self._protocol.copy_in, query, *args, **options)
 
     def _send(self, method: Sending, *args: Any, **options: Any) -> Awaitable[Any]:
         if not self.in_use or self._may_send():

@@ -63,6 +63,11 @@ class GuardedSession(Session):
         pin(self)
         super().delete(*args, **options)
 
+    def delete_all(self, *args: Any, **options: Any) -> None:
+        """As ``Session.delete_all``, for the session's tenant only."""
+        pin(self)
+        super().delete_all(*args, **options)
+
     def merge(self, *args: Any, **options: Any) -> Any:
         """As ``Session.merge``, for the session's tenant only."""
         pin(self)
