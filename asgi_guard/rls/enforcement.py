@@ -141,7 +141,9 @@ class _Steps(Generator[Any, Any, Any]):
 
     def throw(self, *error: Any) -> Any:
         """Take one step with an exception, which must arrive whoever throws it."""
-        return self._inner.throw(*error)
+        value = self._inner.throw(*error)
+        _require_owner(self._owner, self._operation)
+        return value
 
     def close(self) -> None:
         """End, whoever asks."""
@@ -164,7 +166,7 @@ def _async_generator(function: Any, operation: str) -> Callable[..., Any]:
                 except GeneratorExit:
                     raise
                 except BaseException as error:  # noqa: BLE001 - it is the inner generator's to handle
-                    step = inner.athrow(error)
+                    step = _thrown(inner, error, owner, operation)
                 else:
                     _require_owner(owner, operation)
                     step = inner.asend(sent)
@@ -172,6 +174,13 @@ def _async_generator(function: Any, operation: str) -> Callable[..., Any]:
             await inner.aclose()
 
     return guarded
+
+
+async def _thrown(inner: Any, error: BaseException, owner: Any, operation: str) -> Any:
+    """Let *error* arrive whoever throws it; what is answered is the owner's."""
+    value = await inner.athrow(error)
+    _require_owner(owner, operation)
+    return value
 
 
 def _check(args: tuple[Any, ...], kwargs: dict[str, Any], operation: str) -> UserExecutionContext:

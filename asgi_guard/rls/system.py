@@ -63,6 +63,7 @@ def system_engine(
     inner = sync_engine_of(engine)
     event.listen(inner, "checkout", _need_crossing)
     event.listen(inner, "begin", _need_crossing)
+    event.listen(inner, "before_cursor_execute", _need_crossing)  # a connection that was kept
     mark_engine(engine, EngineMark(variables or RLSVariables(), system=True))
     return engine
 

@@ -43,6 +43,22 @@ async def test_a_task_that_outlives_the_block_crosses_no_more(rls_database: RLSD
     assert refused.value.code == "RLS_NOT_ENFORCED"
 
 
+async def test_a_connection_that_outlives_the_block_sends_nothing(
+    rls_database: RLSDatabase,
+) -> None:
+    """Its transaction was begun in time, so nothing else asks again."""
+    engine = system_engine(rls_database.url(dsn=rls_database.system_dsn), variables=VARIABLES)
+    async with system_session(engine, reason="monthly invoices"):
+        kept = await engine.connect()
+        await kept.execute(text("SELECT 1"))
+
+    with pytest.raises(RLSViolationError) as refused:
+        await kept.execute(text("SELECT body FROM notes"))
+    await kept.close()
+    await engine.dispose()
+    assert refused.value.code == "RLS_NOT_ENFORCED"
+
+
 async def test_a_block_is_entered_once(rls_database: RLSDatabase) -> None:
     """Entered again inside itself it would end once, and leave its tenant to the code behind it."""
     engine = guarded_engine(rls_database.url(), variables=VARIABLES)

@@ -136,6 +136,13 @@ def watch_sessions() -> None:
     """Hold every session to its tenant when it begins to use a guarded engine; idempotent."""
     if not event.contains(Session, "after_begin", _pin_on_begin):
         event.listen(Session, "after_begin", _pin_on_begin)
+        event.listen(Session, "before_attach", _remember_who_adds)
+
+
+def _remember_who_adds(session: Session, _instance: object) -> None:
+    # A plain session sends what was added when it flushes, perhaps for another, who would own it.
+    if (context := current_context()) is not None:
+        session.info.setdefault(_TENANT, context.tenant_id)
 
 
 def _pin_on_begin(session: Session, _transaction: SessionTransaction, used: Connection) -> None:
