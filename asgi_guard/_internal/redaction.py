@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from asgi_guard.secret import Secret
@@ -183,7 +184,12 @@ def redact_details(
 
 def is_secret_key(key: str) -> bool:
     """Tell whether *key* names a secret or personal datum; case and ``-`` do not matter."""
-    name = _CAMEL.sub("_", key[:128]).lower().replace("-", "_").replace(".", "_")
+    return _names_a_secret(key[:128])
+
+
+@lru_cache(maxsize=1024)  # the same few keys at every event
+def _names_a_secret(key: str) -> bool:
+    name = _CAMEL.sub("_", key).lower().replace("-", "_").replace(".", "_")
     return name in _SECRET_KEYS or name.endswith(_SECRET_ENDS)
 
 
