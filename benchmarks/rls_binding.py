@@ -300,7 +300,7 @@ async def decorator_share(engine: AsyncEngine, *, transaction_us: float) -> list
     added = rows[1]["median_us"] - rows[0]["median_us"]
     share = round(added / transaction_us, 4)
     rows[1] |= {"share_of_transaction": share, "limit": _SHARE, "holds": share <= _SHARE}
-    print(print(f"\n@require_rls and its context add {added:.2f} us: {share:.2%} of a transaction"))
+    print(f"\n@require_rls and its context add {added:.2f} us: {share:.2%} of a transaction")
     return rows
 
 
