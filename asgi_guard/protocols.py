@@ -5,7 +5,7 @@ Anything with these methods fits; nothing here needs to be inherited.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -17,8 +17,10 @@ __all__ = [
     "EventSink",
     "Fetch",
     "FetchResponse",
+    "KeyValueStore",
     "Principal",
     "Receive",
+    "ReplayCache",
     "Scope",
     "SecurityEvent",
     "Send",
@@ -160,4 +162,55 @@ class Fetch(Protocol):
 
         It does not follow redirects, verifies certificates, and stops reading after *max_bytes*
         with an error. The caller bounds the time and cancels. Any exception means "unreachable".
+        """
+
+
+@runtime_checkable
+class KeyValueStore(Protocol):
+    """Small state that all processes of an app share: sessions, login state, nonces, revocations.
+
+    Keys are ASCII text of 1 to 250 characters without spaces, values at most 64 KiB. Every
+    entry ends *ttl* seconds after it was written and is then as if it had never been there. Each
+    method is atomic, among processes too: of any number of callers one wins.
+
+    Every method raises `UnavailableError` when the store does not answer; what a write did is
+    then unknown. A store never makes room by dropping an entry that has not ended: it refuses the
+    new one.
+    """
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the value of *key*, or None."""
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the value of each of *keys*, in their order, in one round trip."""
+
+    async def put(self, key: str, value: bytes, *, ttl: float) -> None:
+        """Write, whatever was there."""
+
+    async def put_if_absent(self, key: str, value: bytes, *, ttl: float) -> bool:
+        """Write if nothing is there; return whether this call wrote."""
+
+    async def replace(self, key: str, old: bytes, new: bytes, *, ttl: float) -> bool:
+        """Write *new* if *old* is what is there; return whether this call wrote."""
+
+    async def take(self, key: str) -> bytes | None:
+        """Remove the entry and return its value: to one caller only, to all others None."""
+
+    async def delete(self, key: str) -> bool:
+        """Remove the entry; return whether there was one."""
+
+
+@runtime_checkable
+class ReplayCache(Protocol):
+    """Remembers what may be used once: the ``jti`` of proofs, tickets, job envelopes."""
+
+    async def first_use(self, key: str, *, ttl: float) -> bool:
+        """Remember *key* for *ttl* seconds; return False if it was remembered already.
+
+        Args:
+            key: Any text; it is stored hashed, so its length and alphabet do not matter.
+            ttl: Seconds for which a second use must be noticed.
+
+        Raises:
+            UnavailableError: It cannot be remembered now, so it must not be accepted.
         """
