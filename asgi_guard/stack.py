@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from asgi_guard._internal.asgi import HeaderList, field_name, on_response_start
 from asgi_guard._internal.canonical_path import INNER_ROOT_PATH
 from asgi_guard._internal.events import subscribe
-from asgi_guard._internal.guard_marks import DATABASES, databases_of, holds_a_guard
+from asgi_guard._internal.guard_marks import CLIENT, DATABASES, databases_of, holds_a_guard
 from asgi_guard._internal.lifespan import CheckedLifespan
+from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard.auth import AuthenticationMiddleware
 from asgi_guard.cors import CORSAllowlistMiddleware
@@ -135,6 +136,7 @@ class Guard:
             readiness=self.readiness,
             id_header=self.settings.request_id_header,
             resolver=self.settings.resolver,
+            proxies=self.settings.trusted_proxies,
         )
 
     def _layers(self) -> Iterator[Layer]:
@@ -190,6 +192,7 @@ class GuardedApp:
         readiness: Checked before start-up is reported complete.
         id_header: Header whose request id is taken over; None for nobody's.
         resolver: How a request names its tenant; one that does by path moves ``root_path``.
+        proxies: Whose word on the client's address is taken, for every event of every layer.
     """
 
     asgi_guard_installed = True  # guard_marks.INSTALLED
@@ -203,11 +206,13 @@ class GuardedApp:
         readiness: Readiness,
         id_header: str | None,
         resolver: object,
+        proxies: TrustedProxies,
     ) -> None:
         self.app = app
         self._stack = stack
         self._databases = databases
         self._readiness = readiness
+        self._proxies = proxies or None
         self._mover = resolver if isinstance(resolver, RootPathMover) else None
         self._trusted_id = None if id_header is None else field_name("request_id_header", id_header)
 
@@ -220,6 +225,8 @@ class GuardedApp:
             # Two guards could prove two tenants for one request; neither may be believed.
             raise ConfigError("Guard.install(app)", *_SECOND)
         scope[DATABASES] = self._databases
+        if self._proxies is not None:  # decided once, so that all events name one client
+            scope[CLIENT] = self._proxies.client_of(scope)
         if self._mover is not None:  # the layers outside of it have rules by path, too
             scope[INNER_ROOT_PATH] = self._mover.inner_root_path(scope)
         request_id = request_id_of(scope, trusted_header=self._trusted_id).encode()
@@ -232,6 +239,7 @@ class GuardedApp:
             with no_context():  # also for what the outer layers answer and report
                 await self._stack(scope, receive, on_response_start(send, name_request))
         finally:
+            scope.pop(CLIENT, None)
             scope.pop(DATABASES, None)  # a layer outside may hand the same scope in again
 
 

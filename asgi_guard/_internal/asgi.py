@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from typing import Any, Final
 
+from asgi_guard._internal.guard_marks import CLIENT
 from asgi_guard.errors import ConfigError, RequestInvalidError
 from asgi_guard.protocols import Scope, Send
 
@@ -42,7 +43,13 @@ def field_name(setting: str, name: str) -> bytes:
 
 
 def client_of(scope: Scope) -> str | None:
-    """Return the peer's address as the server saw it; behind a proxy, that is the proxy's."""
+    """Return the client's address: as the guard decided it, else the peer that the server saw.
+
+    Without a guard that trusts proxies, behind a proxy that is the proxy's.
+    """
+    if CLIENT in scope:
+        decided: str | None = scope[CLIENT]
+        return decided
     client = scope.get("client")
     return str(client[0]) if client else None
 

@@ -7,13 +7,17 @@ from typing import Final
 
 from asgi_guard.protocols import Scope
 
-__all__ = ["DATABASES", "INSTALLED", "databases_of", "holds_a_guard"]
+__all__ = ["CLIENT", "DATABASES", "INSTALLED", "databases_of", "holds_a_guard"]
 
 INSTALLED: Final = "asgi_guard_installed"
 """Attribute, True, of an app object that has a guard."""
 
 DATABASES: Final = "asgi_guard.databases"
 """Scope key, present on every connection inside a guard."""
+
+CLIENT: Final = "asgi_guard.client"
+"""Scope key of the client's address as the guard's trusted proxies know it, None if nobody does;
+present inside a guard that trusts proxies. Every room names this one."""
 
 
 def databases_of(scope: Scope) -> tuple[object, ...] | None:

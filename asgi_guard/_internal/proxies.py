@@ -24,6 +24,7 @@ from asgi_guard._internal.forwarded import (
     parse_host,
     parse_proto,
 )
+from asgi_guard._internal.guard_marks import CLIENT
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Scope
 
@@ -123,10 +124,16 @@ class TrustedProxies:
     def client_of(self, scope: Scope) -> str | None:
         """Return the IP address of the nearest client that is not one of our proxies.
 
+        A guard around us has decided already, and its word is taken: two answers about one
+        request would count one caller as two, or two as one.
+
         Read from the right: each proxy appends whom it saw, so everything left of the first
         stranger was written by that stranger. None for a socket without an address that no
         proxy explains, and for a chain that is broken or hides the client.
         """
+        if CLIENT in scope:
+            decided: str | None = scope[CLIENT]
+            return decided
         if not self.trusts(scope):
             client = scope.get("client")
             return str(client[0]) if client is not None and client[0] else None

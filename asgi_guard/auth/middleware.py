@@ -100,7 +100,6 @@ class AuthenticationMiddleware:
 
 def _report_success(principal: Principal, scope: Scope) -> None:
     """Leave the event of a request that went well, for readers that want one for each."""
-    client = scope.get("client")
     session = principal.session_id
     emit(
         "AUTHENTICATION_SUCCEEDED",
@@ -111,7 +110,7 @@ def _report_success(principal: Principal, scope: Scope) -> None:
         user_id=principal.user_id,
         session_id=None if session is None else sha256(session.encode()).hexdigest(),
         auth_method=principal.auth_method,
-        client=str(client[0]) if client else None,
+        client=client_of(scope),
     )
 
 
