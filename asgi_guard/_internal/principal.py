@@ -6,12 +6,31 @@ from typing import Final
 
 from asgi_guard.protocols import Principal, Scope
 
-__all__ = ["SCOPE_KEY", "principal_of"]
+__all__ = ["CHALLENGES_KEY", "SCOPE_KEY", "challenges_of", "principal_of"]
 
 SCOPE_KEY: Final = "asgi_guard.principal"
+CHALLENGES_KEY: Final = "asgi_guard.challenges"
+"""Two tuples of header lines: for nobody's connection, and for a refused credential."""
+
+_BEARER: Final = (
+    ((b"www-authenticate", b"Bearer"),),
+    ((b"www-authenticate", b'Bearer error="invalid_token"'),),
+)
 
 
 def principal_of(scope: Scope) -> Principal | None:
     """Return who the credential of this connection speaks for, or None."""
     principal: Principal | None = scope.get(SCOPE_KEY)
     return principal
+
+
+def challenges_of(scope: Scope, *, refused: bool = False) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the ``www-authenticate`` lines of what this app takes; ``Bearer`` if nobody said.
+
+    Args:
+        scope: Of a connection that an authentication middleware has seen.
+        refused: There was a credential, and it is no longer acceptable.
+    """
+    plain, failed = scope.get(CHALLENGES_KEY, _BEARER)
+    lines: tuple[tuple[bytes, bytes], ...] = failed if refused else plain
+    return lines

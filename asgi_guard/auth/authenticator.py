@@ -31,6 +31,8 @@ class BearerAuthenticator:
         ConfigError: It has not.
     """
 
+    challenges: Final = (b"Bearer",)
+
     def __init__(self, verifier: TokenVerifier) -> None:
         if not isinstance(verifier, TokenVerifier) or "access" not in verifier.policy.types:
             raise ConfigError("verifier", "verifies no access tokens", "Pass a TokenVerifier.")

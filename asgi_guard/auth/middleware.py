@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Final
 
 from asgi_guard._internal.asgi import client_of, single_header
 from asgi_guard._internal.events import emit, routine_wanted
-from asgi_guard._internal.principal import SCOPE_KEY
+from asgi_guard._internal.principal import CHALLENGES_KEY, SCOPE_KEY
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
+from asgi_guard.auth.challenges import Challenges
 from asgi_guard.auth.starlette_user import starlette_view
 from asgi_guard.errors import (
     AuthenticationError,
@@ -22,8 +22,6 @@ from asgi_guard.errors import (
 from asgi_guard.protocols import ASGIApp, Authenticator, Principal, Receive, Scope, Send
 
 __all__ = ["AuthenticationMiddleware"]
-
-_CHALLENGE: Final = ((b"www-authenticate", b'Bearer error="invalid_token"'),)  # RFC 6750, 3.1
 
 
 class AuthenticationMiddleware:
@@ -42,7 +40,8 @@ class AuthenticationMiddleware:
 
     Refuses with 401 and ``WWW-Authenticate`` (a credential that is not acceptable, two
     Authorization headers) or 503 (an authenticator cannot decide now), or as the
-    authenticator itself says (e.g. 429); whatever it raises, never with 400 or 500.
+    authenticator itself says (e.g. 429); whatever it raises, never with 400 or 500. A 401 offers
+    every scheme that the authenticators name (`Challenger`), also one from further in.
     Each refusal leaves one event ``AUTHENTICATION_FAILED``; each success one
     ``AUTHENTICATION_SUCCEEDED``, for readers that want routine events.
     """
@@ -57,6 +56,7 @@ class AuthenticationMiddleware:
                 raise ConfigError(
                     "authenticators", f"{each!r} has no authenticate(scope)", "Pass an instance."
                 )
+        self._challenges = Challenges(self._authenticators)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; lifespan passes untouched."""
@@ -74,6 +74,7 @@ class AuthenticationMiddleware:
         # Always set: a mounted app with authenticators of its own must not inherit the principal
         # of the ones outside.
         scope[SCOPE_KEY] = principal
+        scope[CHALLENGES_KEY] = self._challenges.plain, self._challenges.failed
         # In place: layers outside read what the router inside writes into the scope (``endpoint``).
         scope["user"], scope["auth"] = starlette_view(principal)
         await self.app(scope, receive, send)
@@ -86,11 +87,11 @@ class AuthenticationMiddleware:
                 if principal is not None:
                     return principal
         except AuthenticationError as refusal:
-            if not any(name == b"www-authenticate" for name, _ in refusal.headers):
-                refusal.headers = (*refusal.headers, *_CHALLENGE)
+            self._challenges.complete(refusal)
             raise
         except RequestInvalidError as ambiguous:
-            raise AuthenticationError(ambiguous.reason, headers=_CHALLENGE) from None
+            headers = self._challenges.failed
+            raise AuthenticationError(ambiguous.reason, headers=headers) from None
         except (RejectionError, UnavailableError):
             raise
         except Exception as failure:

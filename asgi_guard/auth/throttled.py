@@ -7,6 +7,7 @@ from typing import Final
 
 from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard._internal.request_id import request_id_of
+from asgi_guard.auth.challenges import challenges_of
 from asgi_guard.auth.throttle import Attempt, Throttle
 from asgi_guard.errors import AuthenticationError, ConfigError
 from asgi_guard.protocols import Authenticator, Principal, Scope
@@ -52,6 +53,7 @@ class ThrottledAuthenticator:
         self._proxies = trusted_proxies or TrustedProxies()
         self._headers = frozenset(name.lower().encode() for name in credential_headers)
         self._tenant_of = tenant_of
+        self.challenges = challenges_of(inner)
 
     async def authenticate(self, scope: Scope) -> Principal | None:
         """Return what *inner* returns.

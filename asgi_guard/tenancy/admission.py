@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from asgi_guard._internal.asgi import client_of
-from asgi_guard._internal.principal import principal_of
+from asgi_guard._internal.principal import challenges_of, principal_of
 from asgi_guard.errors import (
     AuthenticationError,
     RejectionError,
@@ -29,10 +28,6 @@ from asgi_guard.tenancy.tenant_id import TenantIdShape
 from asgi_guard.tenancy.trace import trace_id_of
 
 __all__ = ["Admission"]
-
-# RFC 6750 section 3: no error code when the request carried no credential at all.
-_CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
-_CHALLENGE_AGAIN: Final = ((b"www-authenticate", b'Bearer error="invalid_token"'),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +58,15 @@ class Admission:
         """
         principal = principal_of(scope)
         if principal is None:
-            raise AuthenticationError("no_credential", headers=_CHALLENGE)
+            # RFC 6750 section 3: no error code when the request carried no credential at all.
+            raise AuthenticationError("no_credential", headers=challenges_of(scope))
         if not principal.user_id:
-            raise AuthenticationError("principal_without_user", headers=_CHALLENGE_AGAIN)
+            again = challenges_of(scope, refused=True)
+            raise AuthenticationError("principal_without_user", headers=again)
         end = principal.expires_at
         if end is not None and not self.clock.now() < end:
-            raise AuthenticationError("credential_expired", headers=_CHALLENGE_AGAIN)
+            again = challenges_of(scope, refused=True)
+            raise AuthenticationError("credential_expired", headers=again)
         return principal
 
     async def name(self, scope: Scope, principal: Principal) -> str:

@@ -43,6 +43,8 @@ class APIKeyAuthenticator:
     by wrapping it in a `ThrottledAuthenticator`.
     """
 
+    challenges: Final = (_API_KEY, b"Bearer")
+
     def __init__(
         self,
         service: APIKeyService,

@@ -127,8 +127,14 @@ async def test_malformed_unknown_expired_and_revoked_read_the_same(
     answers = [await get(app, headers={header: shape.format(key)}) for key in shown]
 
     assert {answer.status for answer in answers} == {401}
-    assert {answer.header("www-authenticate") for answer in answers} == {challenge}
+    assert {first_challenge(answer) for answer in answers} == {challenge}
     assert len({_without_id(answer) for answer in answers}) == 1
+
+
+def first_challenge(answer: Any) -> str:
+    """Return the challenge of the scheme that was used; others are offered after it."""
+    first: str = next(value for name, value in answer.headers if name == "www-authenticate")
+    return first
 
 
 def _without_id(answer: Any) -> bytes:
