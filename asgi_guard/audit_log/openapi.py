@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from asgi_guard._internal.event_catalogue import EVENTS
 from asgi_guard._version import __version__
 from asgi_guard.audit_log.submission import DETAILS_MOST, NAME_PATTERN, OUTCOMES, REASON_PATTERN
 
@@ -30,7 +31,8 @@ _EVENT: Final = {
     "additionalProperties": False,
     "required": ["name", "outcome"],
     "properties": {
-        "name": {"type": "string", "pattern": NAME_PATTERN},
+        # The package's own names are refused: whoever may add may not speak in its voice.
+        "name": {"type": "string", "pattern": NAME_PATTERN, "not": {"enum": sorted(EVENTS)}},
         "outcome": {"enum": list(OUTCOMES)},
         "reason": {"type": "string", "pattern": REASON_PATTERN},
         "operation": _TEXT,

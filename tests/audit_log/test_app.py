@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,14 +13,15 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.failures import FailureGroup
-from schemathesis.specs.openapi.checks import ignored_auth
+from schemathesis.openapi.checks import IgnoredAuth
 
 from asgi_guard.audit_log import AuditUnavailableError, audit_app
 from asgi_guard.audit_log.openapi import description
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import ASGIApp
-from tests.support.audit_logs import ACME, GLOBEX, audit_log, event, verified
-from tests.support.audit_served import AsOperator, hosted
+from asgi_guard.stack import Guard
+from tests.support.audit_logs import ACME, GLOBEX, audit_log, event, verified, written
+from tests.support.audit_served import OPERATOR, AsOperator, guarded_settings, hosted
 from tests.support.rls_fixtures import EventList
 
 BOTH = ("audit:read", "audit:write")
@@ -200,9 +202,8 @@ def test_the_app_does_what_its_description_says(tmp_path: Path) -> None:
             yield
 
     app.router.lifespan_context = lifespan
-    schema = schemathesis.openapi.from_asgi(
-        "/openapi.json", AsOperator(app, tenant=ACME, scopes=BOTH)
-    )
+    guarded = Guard(guarded_settings()).install(app)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", guarded)
     called = []
     for path, method in (("/log", "POST"), ("/query", "GET")):
         operation = schema[path][method]
@@ -210,12 +211,22 @@ def test_the_app_does_what_its_description_says(tmp_path: Path) -> None:
         @given(case=operation.as_strategy())
         @settings(max_examples=60, database=None, suppress_health_check=list(HealthCheck))
         def attempt(case: Any) -> None:
-            called.append(case.call_and_validate(excluded_checks=[ignored_auth]).status_code)
+            called.append(case.call_and_validate(headers=OPERATOR).status_code)
 
         attempt()
 
     assert set(called) >= {200, 201}
     assert len(called) > 100
+
+
+def test_a_sub_app_that_ignores_credentials_is_found_out(tmp_path: Path) -> None:
+    """Negative control: the same cases against an app that takes everybody for an operator."""
+    audit = audit_log(asyncio.run(written(tmp_path / "log")))
+    open_to_all = AsOperator(audit_app(audit), tenant=ACME, scopes=BOTH)
+    case = schemathesis.openapi.from_asgi("/openapi.json", open_to_all)["/query"]["GET"].Case()
+
+    with pytest.raises(IgnoredAuth):
+        case.call_and_validate(headers=OPERATOR)
 
 
 async def test_a_description_that_is_wrong_is_found_out(tmp_path: Path) -> None:
