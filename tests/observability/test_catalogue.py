@@ -8,7 +8,6 @@ import pytest
 
 from asgi_guard.errors import RLSViolationError
 from asgi_guard.observability.catalogue import CATALOGUE, EVENTS, events_page
-from asgi_guard.vault.event_names import VAULT_EVENTS
 from tests.support.architecture.source import Module, package_modules
 from tests.support.audit_event_names import emitted_names
 
@@ -49,12 +48,6 @@ def test_names_are_unique_and_their_outcomes_known() -> None:
     used = {outcome for kind in CATALOGUE for outcome in kind.outcomes}
     assert used == {"allowed", "denied", "error"}
     assert set(EVENTS) >= RLSViolationError.CODES
-
-
-def test_the_vaults_own_list_says_the_same() -> None:
-    """Two descriptions of one event drift apart."""
-    for name, meaning in VAULT_EVENTS.items():
-        assert EVENTS[name].meaning == meaning
 
 
 def test_the_page_is_the_table() -> None:
