@@ -20,8 +20,13 @@ from asgi_guard.testing.running import running_server
 from tests.support.availability import unavailable
 from tests.support.browser import find_chromium
 from tests.support.pgbouncer import PgBouncer, find_pgbouncer, running_pgbouncer
+from tests.support.redis_server import RedisServer, find_redis, running_redis
 
-pytest_plugins = ["asgi_guard.testing.plugin", "tests.support.rls_fixtures"]
+pytest_plugins = [
+    "asgi_guard.testing.plugin",
+    "tests.support.node_oidc.fixtures",
+    "tests.support.rls_fixtures",
+]
 
 # No deadline per example: a busy machine is not a failure.
 settings.register_profile("asgi_guard", deadline=None)
@@ -60,6 +65,22 @@ def pgbouncer() -> Iterator[Callable[..., PgBouncer]]:
             return stack.enter_context(running_pgbouncer(program, database, users, pool_size))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    """Give the path of a Redis or Valkey server."""
+    program = find_redis()
+    if program is None:
+        unavailable("Redis", "it is not installed (Debian: apt-get install redis-server)")
+    return program
+
+
+@pytest.fixture(scope="session")
+def redis_server(redis_program: str) -> Iterator[RedisServer]:
+    """Give the session's server; tests share it and keep to keys of their own."""
+    with running_redis(redis_program) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
