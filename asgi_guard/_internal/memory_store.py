@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
+import weakref
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Final
@@ -13,15 +15,23 @@ from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.errors import ConfigError, UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore
 
-__all__ = ["MAX_VALUE_BYTES", "MemoryStore", "StoreReplayCache", "check_entry", "check_key"]
+__all__ = [
+    "MAX_TTL_SECONDS",
+    "MAX_VALUE_BYTES",
+    "MemoryStore",
+    "StoreReplayCache",
+    "check_entry",
+    "check_key",
+]
 
 MAX_VALUE_BYTES: Final = 64 * 1024
+MAX_TTL_SECONDS: Final = 10 * 366 * 86_400
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,250}")
 
 
 def check_key(key: str) -> None:
     """Refuse a *key* that some store could not hold, with `ConfigError`."""
-    if not _KEY.fullmatch(key):
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise ConfigError(
             "KeyValueStore key",
             "is not 1 to 250 visible ASCII characters",
@@ -32,12 +42,14 @@ def check_key(key: str) -> None:
 def check_entry(key: str, value: bytes, ttl: float) -> None:
     """Refuse what some store could not hold, with `ConfigError`."""
     check_key(key)
+    if not isinstance(value, bytes | bytearray):
+        raise ConfigError("KeyValueStore value", f"is a {type(value).__name__}", "Pass bytes.")
     if len(value) > MAX_VALUE_BYTES:
         raise ConfigError(
             "KeyValueStore value", f"has {len(value)} bytes", f"Keep it to {MAX_VALUE_BYTES}."
         )
-    if not 0 < ttl < float("inf"):
-        raise ConfigError("KeyValueStore ttl", f"is {ttl}", "Pass seconds above 0.")
+    if not 0 < ttl <= MAX_TTL_SECONDS:  # so that NaN is refused too
+        raise ConfigError("KeyValueStore ttl", f"is {ttl}", "Pass seconds, above 0, to ten years.")
 
 
 class MemoryStore:
@@ -52,8 +64,8 @@ class MemoryStore:
     Raises:
         ConfigError: *max_entries* is below 1.
 
-    What it holds ends with the process, and a second process does not see it. Safe to use from
-    several event loops and threads.
+    What it holds ends with the process, and a second process does not see it: a forked worker goes
+    on with a copy of its own. Safe to use from several event loops and threads.
     """
 
     def __init__(self, *, max_entries: int = 100_000, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -64,11 +76,12 @@ class MemoryStore:
         self._entries: dict[str, tuple[float, bytes]] = {}
         self._endings: list[tuple[float, str]] = []
         self._lock = threading.Lock()  # never held across an await
+        _stores.add(self)
 
     async def get(self, key: str) -> bytes | None:
         """Return the value of *key*, or None."""
         check_key(key)
-        return self._read(key)
+        return self._read(key)  # one look-up, which no other thread can come between
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each of *keys*, in their order."""
@@ -133,6 +146,20 @@ class MemoryStore:
                 del self._entries[key]
         if len(self._entries) >= self._max:
             raise UnavailableError("memory_store_full")
+
+    def _unlock_after_fork(self) -> None:
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+
+
+_stores: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
+
+
+def _unlock_all() -> None:
+    for store in list(_stores):
+        store._unlock_after_fork()  # noqa: SLF001 - its own module
+
+
+os.register_at_fork(after_in_child=_unlock_all)
 
 
 class StoreReplayCache:
