@@ -15,6 +15,8 @@ never carries a token, key, SQL text or another tenant's data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 __all__ = [
@@ -51,9 +53,15 @@ __all__ = [
 
 
 class GuardError(Exception):
-    """The root of all errors that asgi_guard raises on purpose."""
+    """The root of all errors that asgi_guard raises on purpose.
+
+    ``details`` are facts for the event about it, without secrets, from whoever knew them;
+    ``reported`` says that there has been an event, so that a layer further out leaves no second.
+    """
 
     code: str = "guard_error"
+    details: Mapping[str, str | int | float | bool | None] = MappingProxyType({})
+    reported: bool = False
 
 
 class ConfigError(GuardError):

@@ -102,6 +102,8 @@ class Principal:
         issued_at: Unix seconds, if the credential says so.
         expires_at: Unix seconds after which it must not be used.
         claims: The verified claims, for resolvers that need another one.
+        details: What an event may say of the credential, e.g. the key that signed it and the
+            hash of its id; no secrets.
     """
 
     user_id: str
@@ -113,6 +115,7 @@ class Principal:
     issued_at: float | None = None
     expires_at: float | None = None
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    details: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -6,20 +6,38 @@ somebody else, or signed with what the verifier took for another kind of key.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
+from asgi_guard.auth.challenges import Challenger
 from asgi_guard.auth.middleware import AuthenticationMiddleware
 
 if TYPE_CHECKING:
     from asgi_guard.auth.authenticator import BearerAuthenticator, BearerJWTAuthenticator
+    from asgi_guard.auth.throttle import Throttle, ThrottleLimits
+    from asgi_guard.auth.throttled import ThrottledAuthenticator
 
-__all__ = ["AuthenticationMiddleware", "BearerAuthenticator", "BearerJWTAuthenticator"]
+__all__ = [
+    "AuthenticationMiddleware",
+    "BearerAuthenticator",
+    "BearerJWTAuthenticator",
+    "Challenger",
+    "Throttle",
+    "ThrottleLimits",
+    "ThrottledAuthenticator",
+]
+
+_LATER: Final = {
+    "BearerAuthenticator": "authenticator",
+    "BearerJWTAuthenticator": "authenticator",
+    "Throttle": "throttle",
+    "ThrottleLimits": "throttle",
+    "ThrottledAuthenticator": "throttled",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Load PyJWT and cryptography only for those who verify tokens (PEP 562)."""
-    if name not in {"BearerAuthenticator", "BearerJWTAuthenticator"}:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from asgi_guard.auth import authenticator  # noqa: PLC0415 - the point
-
-    return getattr(authenticator, name)
+    return getattr(import_module(f"asgi_guard.auth.{_LATER[name]}"), name)

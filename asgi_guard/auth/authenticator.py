@@ -51,7 +51,7 @@ class BearerAuthenticator:
             return None
         verified = await self._verifier.verify(token)
         if verified.is_bound:
-            refuse("token_bound_to_a_key")
+            refuse("token_bound_to_a_key", verified.details)
         return verified.principal
 
 

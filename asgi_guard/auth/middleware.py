@@ -42,8 +42,10 @@ class AuthenticationMiddleware:
     Authorization headers) or 503 (an authenticator cannot decide now), or as the
     authenticator itself says (e.g. 429); whatever it raises, never with 400 or 500. A 401 offers
     every scheme that the authenticators name (`Challenger`), also one from further in.
-    Each refusal leaves one event ``AUTHENTICATION_FAILED``; each success one
-    ``AUTHENTICATION_SUCCEEDED``, for readers that want routine events.
+    Each refusal leaves one event ``AUTHENTICATION_FAILED``, unless it has left another already
+    (``THROTTLED``); each success one ``AUTHENTICATION_SUCCEEDED``, for readers that want routine
+    events. Both carry what the authenticator tells of the credential: ``kid``, ``jti_sha256``,
+    ``api_key_id``.
     """
 
     def __init__(self, app: ASGIApp, *, authenticators: Iterable[Authenticator]) -> None:
@@ -111,13 +113,16 @@ def _report_success(principal: Principal, scope: Scope) -> None:
         user_id=principal.user_id,
         session_id=None if session is None else sha256(session.encode()).hexdigest(),
         auth_method=principal.auth_method,
+        details=principal.details,
         client=client_of(scope),
     )
 
 
 def _report(refusal: RejectionError | UnavailableError, scope: Scope) -> None:
     """Leave the one event of a refusal: the reason, and nothing of the credential."""
-    details = {"code": refusal.code}
+    if refusal.reported:
+        return
+    details = {**refusal.details, "code": refusal.code}
     if refusal.__cause__ is not None:
         details["error"] = type(refusal.__cause__).__name__
     emit(

@@ -163,7 +163,9 @@ class Throttle:
             client=attempt.client,
             request_id=attempt.request_id,
         )
-        raise ThrottledError(reason, retry_after=wait)
+        refusal = ThrottledError(reason, retry_after=wait)
+        refusal.reported = True
+        raise refusal
 
     async def _ask(self, answer: Any) -> Any:
         try:

@@ -6,8 +6,6 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from asgi_guard._internal.asgi import single_header
-from asgi_guard._internal.proxies import TrustedProxies
-from asgi_guard._internal.request_id import request_id_of
 from asgi_guard.auth.api_keys.grants import AUTH_METHOD
 from asgi_guard.auth.api_keys.service import APIKeyService
 from asgi_guard.errors import AuthenticationError, ConfigError, RequestInvalidError
@@ -34,7 +32,6 @@ class APIKeyAuthenticator:
     Args:
         service: Knows the keys.
         header: Name of the header of its own; None reads ``Authorization`` alone.
-        trusted_proxies: Who may name the client's address, for the events.
 
     Raises:
         ConfigError: The header is no header name.
@@ -50,13 +47,11 @@ class APIKeyAuthenticator:
         service: APIKeyService,
         *,
         header: str | None = "X-API-Key",
-        trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         if header is not None and not (header.isascii() and header.replace("-", "").isalnum()):
             raise ConfigError("header", f"{header!r} is no header name", "Write 'X-API-Key'.")
         self._service = service
         self._header = None if header is None else header.lower().encode()
-        self._proxies = trusted_proxies or TrustedProxies()
 
     async def authenticate(self, scope: Scope) -> Principal | None:
         """Return whom the key acts for; None if the connection carries none.
@@ -69,17 +64,11 @@ class APIKeyAuthenticator:
         presented = self._presented(scope)
         if presented is None:
             return None
-        refused = ""
         try:
-            record = await self._service.verify(
-                presented.key.reveal(),
-                client=self._proxies.client_of(scope),
-                request_id=request_id_of(scope),
-            )
+            record = await self._service.judge(presented.key)
         except AuthenticationError as refusal:
-            refused = refusal.reason
-        if refused:
-            raise _refusal(refused, presented.challenge)
+            refusal.headers = ((b"www-authenticate", presented.challenge),)
+            raise
         return Principal(
             user_id=record.user_id,
             tenant_id=record.tenant_id,
@@ -88,6 +77,7 @@ class APIKeyAuthenticator:
             issued_at=record.created_at,
             expires_at=record.expires_at,
             claims=MappingProxyType({"api_key_id": record.key_id}),
+            details=MappingProxyType({"api_key_id": record.key_id}),
         )
 
     def _presented(self, scope: Scope) -> _Presented | None:

@@ -117,7 +117,17 @@ class APIKeyService:
         """
         secret = Secret(key)
         del key  # error trackers record locals
-        return await self._verifier.verify(secret.reveal(), client=client, request_id=request_id)
+        return await self._verifier.verify(secret, client=client, request_id=request_id)
+
+    async def judge(self, key: Secret) -> APIKey:
+        """Return what *key* stands for, and leave the event to the caller.
+
+        Raises:
+            AuthenticationError: As from `verify`.
+            UnavailableError: The store does not answer.
+        """
+        record, _ = await self._verifier.judge(key)
+        return record
 
     async def rotate(
         self,

@@ -12,6 +12,7 @@ from asgi_guard.auth.api_keys.record import APIKey
 from asgi_guard.auth.api_keys.store import APIKeyStore
 from asgi_guard.errors import AuthenticationError, ConfigError, UnavailableError
 from asgi_guard.protocols import Clock
+from asgi_guard.secret import Secret
 
 __all__ = ["APIKeyVerifier"]
 
@@ -62,9 +63,9 @@ class APIKeyVerifier:
         self._used = LastUsed(store, every=last_used_every, size=cache_size, clock=clock)
 
     async def verify(
-        self, key: str, *, client: str | None = None, request_id: str | None = None
+        self, key: Secret, *, client: str | None = None, request_id: str | None = None
     ) -> APIKey:
-        """Return what *key* stands for.
+        """Return what *key* stands for, and leave an event.
 
         Args:
             key: As it was sent; never kept.
@@ -76,33 +77,43 @@ class APIKeyVerifier:
                 the same in each case.
             UnavailableError: The store does not answer.
         """
-        digests = self._peppers.digests(key) if self.key_format.is_well_formed(key) else ()
-        del key  # error trackers record locals
-        record, fresh, reason, outcome = None, True, "api_key_malformed", "denied"
-        if digests:
-            try:
-                record, fresh = await self._lookups.find(digests)
-                reason = self.defect(record)
-            except UnavailableError as failure:
-                reason, outcome = failure.reason, "error"
-        if record is None or reason:
-            key_id = None if record is None else record.key_id
-            details = {} if key_id is None else {"api_key_id": key_id}
+        try:
+            record, fresh = await self.judge(key)
+        except (AuthenticationError, UnavailableError) as refusal:
             emit(
                 "API_KEY_REFUSED",
-                outcome=outcome,
-                reason=reason,
-                details=details,
+                outcome="error" if isinstance(refusal, UnavailableError) else "denied",
+                reason=refusal.reason,
+                details=refusal.details,
                 client=client,
                 request_id=request_id,
             )
-            if outcome == "error":
-                raise UnavailableError(reason)
-            raise AuthenticationError(reason)
+            refusal.reported = True
+            raise
         if fresh:
             self._tell(record, client, request_id)
-        self._used.note(record)
         return record
+
+    async def judge(self, key: Secret) -> tuple[APIKey, bool]:
+        """Return what *key* stands for, and whether the store was asked; leave no event.
+
+        Raises:
+            AuthenticationError: As from `verify`.
+            UnavailableError: The store does not answer.
+        """
+        plain = key.reveal()
+        digests = self._peppers.digests(plain) if self.key_format.is_well_formed(plain) else ()
+        del plain  # error trackers record locals
+        if not digests:
+            raise AuthenticationError("api_key_malformed")
+        record, fresh = await self._lookups.find(digests)
+        reason = self.defect(record)
+        if record is None or reason:
+            refusal = AuthenticationError(reason)
+            refusal.details = {} if record is None else {"api_key_id": record.key_id}
+            raise refusal
+        self._used.note(record)
+        return record, fresh
 
     def defect(self, record: APIKey | None) -> str:
         """Return why *record* opens nothing now, or ``""``."""

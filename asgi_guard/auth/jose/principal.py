@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from asgi_guard.auth.jose.claims import id_claim, seconds_claim
@@ -16,7 +17,12 @@ _LONGEST_WORD: Final = 255
 
 
 def principal_of(
-    claims: Mapping[str, Any], *, tenant_claim: str, roles_claim: str, expires_at: float
+    claims: Mapping[str, Any],
+    *,
+    tenant_claim: str,
+    roles_claim: str,
+    expires_at: float,
+    details: Mapping[str, str] | None = None,
 ) -> Principal:
     """Return who *claims* speak for.
 
@@ -25,6 +31,7 @@ def principal_of(
         tenant_claim: Names the tenant the credential is bound to.
         roles_claim: A list of roles.
         expires_at: Unix seconds, with the forgiven skew.
+        details: What events may say of the token.
 
     Raises:
         AuthenticationError: A claim has not the form of what it is read as.
@@ -39,6 +46,7 @@ def principal_of(
         issued_at=seconds_claim(claims, "iat"),
         expires_at=expires_at,
         claims=frozen(dict(claims)),
+        details=MappingProxyType(dict(details or {})),
     )
 
 

@@ -22,6 +22,7 @@ class VerifiedToken:
         kid: Of the key that signed it; None if the token names none.
         expires_at: Unix seconds, with the forgiven skew.
         principal: Who an access token speaks for; None for the other types.
+        details: What an event may say of it: ``kid`` and ``jti_sha256``.
     """
 
     claims: Mapping[str, Any] = field(repr=False)
@@ -30,6 +31,7 @@ class VerifiedToken:
     kid: str | None
     expires_at: float
     principal: Principal | None = field(default=None, repr=False)
+    details: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_bound(self) -> bool:

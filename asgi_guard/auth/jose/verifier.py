@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.auth.jose.claims import ClaimRules
@@ -18,10 +18,11 @@ from asgi_guard.auth.jose.policy import TOKEN_TYPES, JwtPolicy
 from asgi_guard.auth.jose.principal import principal_of
 from asgi_guard.auth.jose.refusal import refuse
 from asgi_guard.auth.jose.strict_json import frozen
+from asgi_guard.auth.jose.token_details import jti_details, kid_details
 from asgi_guard.auth.jose.verified_cache import VerifiedCache
 from asgi_guard.auth.jose.verified_token import VerifiedToken
-from asgi_guard.errors import ConfigError
-from asgi_guard.protocols import Clock
+from asgi_guard.errors import AuthenticationError, ConfigError, UnavailableError
+from asgi_guard.protocols import Clock, Principal
 
 __all__ = ["TokenVerifier"]
 
@@ -92,22 +93,33 @@ class TokenVerifier:
         name = self._cache.name(raw, token_type)
         found = self._cache.get(name, keys=self._keys, now=self._clock.now())
         if found is None:
-            found = await self._verified(raw, token_type, name)
+            found = await self._verified_now(raw, token_type, name)
         if self._is_revoked is not None and self._is_revoked(found):
-            refuse("token_revoked")
+            refuse("token_revoked", found.details)
         return found
 
     def forget_verified(self) -> None:
         """Empty the cache, so that each token is verified again."""
         self._cache.clear()
 
-    async def _verified(self, raw: bytes, token_type: str, name: bytes) -> VerifiedToken:
+    async def _verified_now(self, raw: bytes, token_type: str, name: bytes) -> VerifiedToken:
+        details: dict[str, str] = {}
+        try:
+            return await self._verified(raw, token_type, name, details)
+        except (AuthenticationError, UnavailableError) as refusal:
+            refusal.details = details
+            raise
+
+    async def _verified(
+        self, raw: bytes, token_type: str, name: bytes, details: dict[str, str]
+    ) -> VerifiedToken:
         jws = parse_compact_jws(raw, longest=self.policy.longest_token)
         kid, algorithm = self._read_header(jws, token_type)
         key = self._keys.find(kid, algorithm)
         if key is None:
             await self._keys.look_again(kid)
             key = self._keys.find(kid, algorithm)
+        details |= kid_details(kid, key)
         if key is None:
             refuse("key_unknown")
         if not key.takes(algorithm):
@@ -115,7 +127,19 @@ class TokenVerifier:
         if not key.verify(jws.signing_input, jws.signature):
             refuse("signature_invalid")
         now = self._clock.now()  # after the wait for keys
-        token = self._read_claims(jws, kid, token_type, now)
+        claims = jws.claims()
+        details |= jti_details(claims)
+        end = self._rules[token_type].check(claims, now=now)
+        principal = None if token_type != _ACCESS else self._principal(claims, end, details)
+        token = VerifiedToken(
+            claims=frozen(claims) if principal is None else principal.claims,
+            token_type=token_type,
+            algorithm=algorithm,
+            kid=kid,
+            expires_at=end,
+            principal=principal,
+            details=details,
+        )
         self._cache.put(name, token, key, now)
         return token
 
@@ -129,26 +153,13 @@ class TokenVerifier:
             refuse("type_not_accepted")
         return kid, algorithm
 
-    def _read_claims(
-        self, jws: CompactJWS, kid: str | None, token_type: str, now: float
-    ) -> VerifiedToken:
-        claims = jws.claims()
-        expires_at = self._rules[token_type].check(claims, now=now)
-        principal = None
-        if token_type == _ACCESS:
-            principal = principal_of(
-                claims,
-                tenant_claim=self.policy.tenant_claim,
-                roles_claim=self.policy.roles_claim,
-                expires_at=expires_at,
-            )
-        return VerifiedToken(
-            claims=frozen(claims) if principal is None else principal.claims,
-            token_type=token_type,
-            algorithm=jws.header["alg"],
-            kid=kid,
-            expires_at=expires_at,
-            principal=principal,
+    def _principal(self, claims: dict[str, Any], end: float, details: dict[str, str]) -> Principal:
+        return principal_of(
+            claims,
+            tenant_claim=self.policy.tenant_claim,
+            roles_claim=self.policy.roles_claim,
+            expires_at=end,
+            details=details,
         )
 
 
