@@ -117,3 +117,52 @@ def test_text_that_cannot_be_stored_is_not_quoted(text: str) -> None:
     """The zero character would end the message early."""
     with pytest.raises(ValueError, match=r"zero|surrogates"):
         quote_literal(text)
+
+
+class Own(asyncpg.Connection):  # type: ignore[misc] # as above
+    """A class of the user's own, so that asyncpg's own reset is used."""
+
+
+@pytest.mark.parametrize("connection_class", [asyncpg.Connection, Own])
+async def test_a_release_forgets_the_session_with_and_without_our_shorter_reset(
+    rls_database: RLSDatabase, connection_class: type[asyncpg.Connection]
+) -> None:
+    """The shorter way may leave nothing that asyncpg's own would not."""
+    async with create_guarded_pool(
+        rls_database.dsn,
+        variables=VARIABLES,
+        min_size=1,
+        max_size=1,
+        connection_class=connection_class,
+    ) as pool:
+        with use_context(context_of(ALICE)):
+            async with pool.acquire() as connection:
+                await connection.execute("SET statement_timeout = 12345")
+                await connection.execute("SELECT pg_advisory_lock(7)")
+                await connection.execute("LISTEN alices")
+        with use_context(context_of(BOB)):
+            for timeout in (None, 5):
+                async with pool.acquire(timeout=timeout) as connection:
+                    assert await connection.fetchval("SHOW statement_timeout") == "0"
+                    assert (
+                        await connection.fetchval(
+                            "SELECT count(*) FROM pg_locks WHERE classid = 0 AND objid = 7"
+                        )
+                        == 0
+                    )
+                    assert await connection.fetch("SELECT pg_listening_channels()") == []
+
+
+async def test_a_way_to_send_that_the_guard_does_not_know_is_not_there(
+    rls_database: RLSDatabase,
+) -> None:
+    """A method that a later asyncpg invents must fail rather than go round the guard."""
+    async with (
+        create_guarded_pool(rls_database.dsn, variables=VARIABLES, min_size=1, max_size=1) as pool,
+        pool.acquire() as connection,
+    ):
+        guard = connection._protocol
+
+        with pytest.raises(AttributeError):
+            guard.data_received  # noqa: B018 - a name that the driver's protocol has
+        assert guard.get_server_pid() > 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asgi_guard.rls.binding.asyncpg_connection import GuardedConnection
+from asgi_guard.rls.binding.asyncpg_connection import GuardedConnection, QuickConnection
 from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
 from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.dbapi_engine import _BindingListeners
@@ -92,6 +92,7 @@ def session_level_binding() -> Iterator[None]:
             patch.setattr(f"asgi_guard.rls.binding.{module}.prove_binding", prove_nothing)
         patch.setattr(Clauses, "_render", render)
         patch.setattr(Clauses, "bind_call", bind_call)
-        patch.setattr(GuardedConnection, "reset", reset)
+        for connection in (GuardedConnection, QuickConnection):
+            patch.setattr(connection, "reset", reset)
         patch.setattr(Clauses, "__init__", init)
         yield

@@ -14,7 +14,7 @@ from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.statement_text import StatementCheck
 from asgi_guard.rls.variables import RLSVariables
 
-__all__ = ["GuardedConnection", "connection_class", "guard_of"]
+__all__ = ["GuardedConnection", "QuickConnection", "connection_class", "guard_of"]
 
 
 class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
@@ -82,20 +82,35 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
             guard.hand_out(None, pooled=True)
 
 
-class _QuickConnection(GuardedConnection):
-    """What is used when nobody brings a class of their own."""
+class QuickConnection(GuardedConnection):
+    """What is used when nobody brings a class of their own.
+
+    Two of asyncpg's methods, shorter where no logger and no timeout is asked for: what they save
+    in each transaction of a pool pays for most of the binding.
+    """
 
     __slots__ = ()
 
     def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:
-        """As asyncpg's, but BEGIN, COMMIT and the reset go without a coroutine in between.
-
-        That pays for the binding: three for each transaction of a pool.
-        """
+        """As asyncpg's, but BEGIN, COMMIT and the reset go without a coroutine in between."""
         if args or self._query_loggers or self._protocol is None:
             return super().execute(query, *args, timeout=timeout)
         self._check_open()
         return self._protocol.query(query, timeout)
+
+    async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's signature
+        """As `GuardedConnection.reset`, but without a timer for "no timeout"."""
+        guard: BoundProtocol | None = self._protocol
+        if timeout is not None or self._query_loggers or guard is None:
+            await super().reset(timeout=timeout)
+            return
+        in_use, guard.in_use = guard.in_use, False
+        try:
+            await Connection._reset(self)  # noqa: SLF001 - unbound already, so not our own
+            if query := self.get_reset_query():
+                await guard.query(query, None)
+        finally:
+            guard.in_use = in_use
 
 
 def connection_class(
@@ -107,7 +122,7 @@ def connection_class(
         variables: Names of the settings, shape of tenant ids.
         base: An asyncpg connection class of the user's own, whose methods are kept.
     """
-    bases = (_QuickConnection,) if base is Connection else (GuardedConnection, base)
+    bases = (QuickConnection,) if base is Connection else (GuardedConnection, base)
     members: dict[str, Any] = {
         "__slots__": (),
         "__doc__": GuardedConnection.__doc__,

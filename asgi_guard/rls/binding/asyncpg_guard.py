@@ -106,11 +106,6 @@ class ConnectionGuard:
         self.in_use = False
         self.expected = None
 
-    def is_owner(self) -> bool:
-        """Tell, quickly, whether the very context that began the transaction is current."""
-        context = current_context()
-        return context is not None and context is self.owner
-
     def abandon(self, error: BaseException) -> None:
         """Let nobody use the connection after *error* left the server's state unknown.
 

@@ -119,7 +119,7 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
 
     def _require_own(self) -> None:
         guard: BoundProtocol | None = self._connection._protocol  # noqa: SLF001 - as above
-        if guard is not None and guard.in_use and not guard.is_owner():
+        if guard is not None and guard.in_use:
             require_same(guard.owner)
 
     # What `BoundProtocol.upkeep` does, without the cost of a context manager: for each of the
