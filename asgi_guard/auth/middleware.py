@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import sha256
 
 from asgi_guard._internal.asgi import client_of, single_header
 from asgi_guard._internal.events import emit, routine_wanted
-from asgi_guard._internal.principal import CHALLENGES_KEY, SCOPE_KEY
+from asgi_guard._internal.principal import CHALLENGES_KEY, SCOPE_KEY, session_hash
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
+from asgi_guard.auth.announced import announcing
 from asgi_guard.auth.challenges import Challenges
 from asgi_guard.auth.starlette_user import starlette_view
 from asgi_guard.errors import (
@@ -79,7 +79,7 @@ class AuthenticationMiddleware:
         scope[CHALLENGES_KEY] = self._challenges.plain, self._challenges.failed
         # In place: layers outside read what the router inside writes into the scope (``endpoint``).
         scope["user"], scope["auth"] = starlette_view(principal)
-        await self.app(scope, receive, send)
+        await self.app(scope, receive, announcing(scope, send))
 
     async def _identify(self, scope: Scope) -> Principal | None:
         try:
@@ -103,7 +103,6 @@ class AuthenticationMiddleware:
 
 def _report_success(principal: Principal, scope: Scope) -> None:
     """Leave the event of a request that went well, for readers that want one for each."""
-    session = principal.session_id
     emit(
         "AUTHENTICATION_SUCCEEDED",
         outcome="allowed",
@@ -111,7 +110,7 @@ def _report_success(principal: Principal, scope: Scope) -> None:
         request_id=request_id_of(scope),
         tenant_id=principal.tenant_id,
         user_id=principal.user_id,
-        session_id=None if session is None else sha256(session.encode()).hexdigest(),
+        session_id=session_hash(principal.session_id),
         auth_method=principal.auth_method,
         details=principal.details,
         client=client_of(scope),

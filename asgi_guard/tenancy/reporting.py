@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Final
 
 from asgi_guard._internal.events import emit
+from asgi_guard._internal.principal import session_hash
 from asgi_guard.errors import IsolationError
 from asgi_guard.tenancy.current import entered_context, note_failure
 
@@ -59,13 +59,8 @@ def report(
         request_id=context.request_id,
         tenant_id=context.tenant_id,
         user_id=context.user_id,
-        session_id=_hashed(context.session_id),
+        session_id=session_hash(context.session_id),
         auth_method=context.auth_method,
         client=context.client,
         trace_id=context.trace_id,
     )
-
-
-def _hashed(session_id: str | None) -> str | None:
-    # Whoever reads the log must not be able to take over the session.
-    return None if session_id is None else sha256(session_id.encode()).hexdigest()

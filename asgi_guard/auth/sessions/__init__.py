@@ -1,0 +1,25 @@
+"""Server-side sessions: what a browser holds is a random number, and what it opens ends on time.
+
+Protects against whoever fixes, guesses, steals or keeps a session id: it is 256 random bits, kept
+nowhere but in the browser, new at login and at any change of privilege, dead after 15 idle minutes,
+12 hours, a logout, or one write that ends all of a user or tenant. WebSockets are signed in with
+the same identity and closed when it ends.
+"""
+
+from __future__ import annotations
+
+from asgi_guard._internal.memory_store import MemoryStore
+from asgi_guard.auth.sessions.limits import SessionLimits
+from asgi_guard.auth.sessions.service import SessionService
+from asgi_guard.auth.sessions.session import IssuedSession, Session, SessionState
+from asgi_guard.auth.sessions.states import SessionStateTooLargeError
+
+__all__ = [
+    "IssuedSession",
+    "MemoryStore",
+    "Session",
+    "SessionLimits",
+    "SessionService",
+    "SessionState",
+    "SessionStateTooLargeError",
+]
