@@ -158,6 +158,7 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
     ),
     EventKind("KEY_REVOKED", "A signing key was withdrawn at once.", _ALLOWED, "notice", "auth"),
     EventKind("KEYS_EXPORTED", "The signing keys were exported.", _ALLOWED, "notice", "auth"),
+    EventKind("KEYS_RESEALED", "Another master seals the keys.", _ALLOWED, "notice", "auth"),
     EventKind("KEYS_RESTORED", "Signing keys were restored.", _ALLOWED, "notice", "auth"),
     EventKind(
         "KEY_MAINTENANCE_FAILED",

@@ -1,4 +1,4 @@
-"""``asgi-guard keys``: look at a folder of signing keys, and change it."""
+"""``asgi-guard keys``: look at signing keys, in a folder or a database, and change them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from asgi_guard._internal.clock import utc
-from asgi_guard.auth.jose import KeyManager
-from asgi_guard.errors import ConfigError, GuardError
+from asgi_guard.auth.jose import KeyManager, KeyStore
+from asgi_guard.cli.key_stores import Database, existing_store, sql_store, store_at
+from asgi_guard.errors import GuardError
 from asgi_guard.observability import SecurityEvent, subscribe
 from asgi_guard.secret import Secret
 
@@ -25,7 +26,10 @@ _HELP: Final = "Signing keys: rotate, revoke, publish, keep in escrow."
 
 keys = typer.Typer(no_args_is_help=True, help=_HELP, pretty_exceptions_enable=False)
 
-Folder = Annotated[Path, typer.Argument(help="The folder of the KeyManager.", show_default=False)]
+Place = Annotated[
+    str,
+    typer.Argument(help="Folder of the KeyManager, or sql:RING.", show_default=False),
+]
 Algorithm = Annotated[
     str, typer.Option(help="Of a key that is made: RS256 (RSA-4096), ES256 or EdDSA.")
 ]
@@ -35,17 +39,49 @@ PassphraseFile = Annotated[
 ]
 
 
+@keys.callback()
+def _settings(
+    context: typer.Context,
+    *,
+    dsn: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ASGI_GUARD_KEYS_DSN",
+            help="For sql:RING, a SQLAlchemy URL, e.g. postgresql+asyncpg://keys@db/app. Put it "
+            "into the environment: an argument is seen by every user of the machine.",
+        ),
+    ] = None,
+    master_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ASGI_GUARD_KEYS_MASTER_FILE", help="The vault's master key, mode 0600."
+        ),
+    ] = None,
+    older_master_file: Annotated[
+        list[Path] | None, typer.Option(help="A master that sealed them before; repeatable.")
+    ] = None,
+    table: Annotated[str, typer.Option(help="Name of the table.")] = "signing_keys",
+) -> None:
+    """Take what keys in a database need."""
+    context.obj = Database(
+        dsn=dsn,
+        master_file=master_file,
+        older_master_files=tuple(older_master_file or ()),
+        table=table,
+    )
+
+
 @keys.command("init")
-def make(folder: Folder, *, algorithm: Algorithm = "RS256") -> None:
-    """Make the first key of a folder that has none; else do nothing."""
-    manager = _run(lambda: _opened(folder, algorithm))
+def make(context: typer.Context, place: Place, *, algorithm: Algorithm = "RS256") -> None:
+    """Make the first key of a place that has none; else do nothing."""
+    manager = _run(lambda: _opened(store_at(place, context.obj), algorithm))
     typer.echo(manager.signing_key().kid)
 
 
 @keys.command("list")
-def show(folder: Folder) -> None:
+def show(context: typer.Context, place: Place) -> None:
     """Show each key, what it does now, and until when; no key material."""
-    manager = _run(lambda: _existing(folder))
+    manager = _run(lambda: _existing(place, context.obj))
     table = Table("kid", "algorithm", "state", "signs from", "verifies until", box=None)
     for each in manager.status():
         end = "open" if each.verifies_until == float("inf") else _time(each.verifies_until)
@@ -54,14 +90,15 @@ def show(folder: Folder) -> None:
 
 
 @keys.command("jwks")
-def publish(folder: Folder) -> None:
+def publish(context: typer.Context, place: Place) -> None:
     """Print the JWK Set: the public keys, as the endpoint serves them."""
-    typer.echo(_run(lambda: _existing(folder)).jwks().body.decode())
+    typer.echo(_run(lambda: _existing(place, context.obj)).jwks().body.decode())
 
 
 @keys.command()
 def rotate(
-    folder: Folder,
+    context: typer.Context,
+    place: Place,
     *,
     algorithm: Algorithm = "RS256",
     now: Annotated[
@@ -71,7 +108,7 @@ def rotate(
     """Make the next key, or with --now start the one that is published already."""
 
     async def work() -> str:
-        manager = await _existing(folder, algorithm)
+        manager = await _existing(place, context.obj, algorithm)
         return await manager.rotate(immediately=now)
 
     typer.echo(_run(work))
@@ -79,7 +116,8 @@ def rotate(
 
 @keys.command()
 def revoke(
-    folder: Folder,
+    context: typer.Context,
+    place: Place,
     kid: Annotated[str, typer.Argument(help="As `list` shows it.", show_default=False)],
     *,
     algorithm: Algorithm = "RS256",
@@ -90,7 +128,7 @@ def revoke(
         typer.confirm("Every token that this key signed will be refused. Go on?", abort=True)
 
     async def work() -> str:
-        manager = await _existing(folder, algorithm)
+        manager = await _existing(place, context.obj, algorithm)
         await manager.revoke(kid)
         return manager.signing_key().kid
 
@@ -99,7 +137,8 @@ def revoke(
 
 @keys.command("export")
 def export_escrow(
-    folder: Folder,
+    context: typer.Context,
+    place: Place,
     file: Annotated[Path, typer.Argument(help="A file that is not there yet.")],
     *,
     passphrase_file: PassphraseFile = None,
@@ -108,7 +147,7 @@ def export_escrow(
     passphrase = _passphrase(passphrase_file, confirm=True)
 
     async def work() -> bytes:
-        manager = await _existing(folder)
+        manager = await _existing(place, context.obj)
         return await manager.export_escrow(passphrase)
 
     _run_blocking(lambda: _write_new(file, _run(work)))
@@ -117,32 +156,42 @@ def export_escrow(
 
 @keys.command()
 def restore(
-    folder: Folder,
+    context: typer.Context,
+    place: Place,
     file: Annotated[Path, typer.Argument(help="What `export` wrote.")],
     *,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Put the keys of an escrow file into a folder that has none."""
+    """Put the keys of an escrow file into a place that has none."""
     passphrase = _passphrase(passphrase_file, confirm=False)
 
     async def work() -> str:
-        manager = KeyManager(folder)
+        manager = KeyManager(store_at(place, context.obj))
         await manager.restore_escrow(_read(file), passphrase)
         return manager.signing_key().kid
 
     typer.echo(f"restored; {_run(work)} signs now")
 
 
-async def _opened(folder: Path, algorithm: str = "RS256") -> KeyManager:
-    manager = KeyManager(folder, algorithm=algorithm)
+@keys.command()
+def reseal(context: typer.Context, place: Place) -> None:
+    """Seal keys in a database under the present master, so that an older one can go."""
+
+    async def work() -> bool:
+        return await sql_store(place, context.obj).reseal()
+
+    typer.echo("resealed" if _run(work) else "the present master seals them already")
+
+
+async def _opened(store: KeyStore, algorithm: str = "RS256") -> KeyManager:
+    manager = KeyManager(store, algorithm=algorithm)
     await manager.open()
     return manager
 
 
-async def _existing(folder: Path, algorithm: str = "RS256") -> KeyManager:
-    if not (folder / "keys.json").exists():  # a misspelled folder must not become one with a key
-        raise ConfigError(str(folder), "has no keys", "Name another, or run: asgi-guard keys init.")
-    return await _opened(folder, algorithm)
+async def _existing(place: str, database: Database, algorithm: str = "RS256") -> KeyManager:
+    store = await asyncio.to_thread(existing_store, place, database)
+    return await _opened(store, algorithm)
 
 
 def _run(work: Callable[[], Awaitable[_T]]) -> _T:

@@ -84,7 +84,7 @@ async def _reason(fetch: HTTPXFetch, url: str) -> str:
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]",
-     "[::ffff:127.0.0.1]", "0", "localhost.", "①②⑦.⓪.⓪.①"],
+     "[::ffff:127.0.0.1]", "0", "localhost.", "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460"],
 )  # fmt: skip
 async def test_loopback_is_out_of_reach_however_it_is_spelled(host: str) -> None:
     """A filter on the text of a URL knows one spelling; the resolver knows a dozen."""
