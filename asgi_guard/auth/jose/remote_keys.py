@@ -119,6 +119,7 @@ class RemoteKeys:
                 "JWKS_FETCH_FAILED",
                 outcome="error",
                 clock=self._clock,
+                reason=error.reason if isinstance(error, UnavailableError) else "",
                 details={"error": type(error).__name__},
             )
         finally:
