@@ -7,10 +7,9 @@ expiry cleans up.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Awaitable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.extras import require_extra
@@ -20,20 +19,23 @@ from asgi_guard.protocols import Clock
 
 require_extra("redis", feature=__name__, extra="redis")
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster  # noqa: E402 - a missing extra is named first
-from redis.asyncio.retry import Retry  # noqa: E402 - as above
-from redis.backoff import NoBackoff  # noqa: E402 - as above
-from redis.exceptions import OutOfMemoryError  # noqa: E402 - as above
-from redis.exceptions import TimeoutError as RedisTimeoutError  # noqa: E402 - as above
+from redis.asyncio import Redis, RedisCluster  # noqa: E402 - a missing extra is named first
+
+from asgi_guard.integrations.redis_calls import (  # noqa: E402 - as above
+    RedisCalls,
+    check_client,
+    client_for,
+)
 
 __all__ = ["RedisStore"]
 
-T = TypeVar("T")
 _DIGITS: Final = 15  # milliseconds until the year 33658
 # Compared as numbers: both have fewer digits than a Lua number holds exactly.
 _LIVE: Final = f"""
 local kept = redis.call('GET', KEYS[1])
-local live = kept and tonumber(string.sub(kept, 1, {_DIGITS})) > tonumber(ARGV[1])
+local ends = kept and #kept >= {_DIGITS} and tonumber(string.sub(kept, 1, {_DIGITS}))
+if kept and not ends then return redis.error_reply('not written by this store') end
+local live = kept and ends > tonumber(ARGV[1])
 """
 _PUT_IF_ABSENT: Final = f"""{_LIVE}
 if live then return 0 end
@@ -87,11 +89,13 @@ class RedisStore:
             )
         self._owned = isinstance(server, str)
         self._client: Any = (
-            _client(server, max_connections, timeout) if isinstance(server, str) else server
+            client_for(server, max_connections=max_connections, timeout=timeout)
+            if isinstance(server, str)
+            else server
         )
-        _check_client(self._client)
+        check_client(self._client)
+        self._calls = RedisCalls(timeout=timeout)
         self._prefix = prefix
-        self._timeout = timeout
         self._clock = clock
 
     async def check(self) -> None:
@@ -102,7 +106,7 @@ class RedisStore:
             UnavailableError: It does not answer.
         """
         options = {"target_nodes": RedisCluster.PRIMARIES} if self._is_cluster else {}
-        found = await self._ask(self._client.info("memory", **options))
+        found = await self._calls.run(self._client.info("memory", **options))
         nodes = [found] if "maxmemory_policy" in found else list(found.values())
         policies = {str(node.get("maxmemory_policy", "unknown")) for node in nodes}
         if policies != {"noeviction"}:
@@ -114,14 +118,15 @@ class RedisStore:
             )
 
     async def close(self) -> None:
-        """Close the client that was made from a URL; harmless for one of yours."""
+        """Wait for what runs, and close the client that was made from a URL."""
+        await self._calls.finish()
         if self._owned:
             await self._client.aclose()
 
     async def get(self, key: str) -> bytes | None:
         """Return the value of *key*, or None."""
         check_key(key)
-        return self._opened(await self._ask(self._client.get(self._prefix + key)))
+        return self._opened(await self._calls.run(self._client.get(self._prefix + key)))
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each of *keys*, in their order; in a cluster, asks each node once."""
@@ -131,13 +136,13 @@ class RedisStore:
             return []
         names = [self._prefix + key for key in keys]
         ask = self._client.mget_nonatomic if self._is_cluster else self._client.mget
-        return [self._opened(kept) for kept in await self._ask(ask(names))]
+        return [self._opened(kept) for kept in await self._calls.run(ask(names))]
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None:
         """Write, whatever was there."""
         check_entry(key, value, ttl)
         kept, milliseconds = self._sealed(value, ttl)
-        await self._ask(self._client.set(self._prefix + key, kept, px=milliseconds))
+        await self._calls.run(self._client.set(self._prefix + key, kept, px=milliseconds))
 
     async def put_if_absent(self, key: str, value: bytes, *, ttl: float) -> bool:
         """Write if nothing is there, or only what has ended; return whether this call wrote."""
@@ -152,7 +157,7 @@ class RedisStore:
     async def take(self, key: str) -> bytes | None:
         """Remove the entry and return its value, to one caller only."""
         check_key(key)
-        return self._opened(await self._ask(self._client.getdel(self._prefix + key)))
+        return self._opened(await self._calls.run(self._client.getdel(self._prefix + key)))
 
     async def delete(self, key: str) -> bool:
         """Remove the entry; return whether there was one."""
@@ -165,7 +170,7 @@ class RedisStore:
     async def _run(self, script: str, key: str, *arguments: bytes | int) -> bool:
         # The text each time, not its hash: a restarted server or a new node knows no hash.
         return bool(
-            await self._ask(
+            await self._calls.run(
                 self._client.eval(script, 1, self._prefix + key, self._now(), *arguments)
             )
         )
@@ -183,50 +188,3 @@ class RedisStore:
         if not kept[:_DIGITS].isdigit() or len(kept) < _DIGITS:
             raise UnavailableError("redis_store_foreign_value")
         return kept[_DIGITS:] if int(kept[:_DIGITS]) > self._now() else None
-
-    async def _ask(self, answer: Awaitable[T]) -> T:
-        """Await *answer* within the time; what the driver says stays here, for it quotes values."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await answer
-        except (TimeoutError, RedisTimeoutError):
-            refusal = UnavailableError("redis_store_timeout")
-        except OutOfMemoryError:
-            refusal = UnavailableError("redis_store_full")
-        except Exception as failure:  # noqa: BLE001 - a closed loop or pool is none of its errors
-            refusal = UnavailableError("redis_store_failed")
-            refusal.add_note(f"The client said: {type(failure).__name__}")
-        raise refusal
-
-
-def _client(url: str, max_connections: int, timeout: float) -> Redis:
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=max_connections,
-            timeout=timeout,
-            socket_connect_timeout=timeout,
-            # After a broken connection nobody knows what a command did, so none is repeated.
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=False,
-        )
-    except ValueError:
-        raise ConfigError(
-            "RedisStore.server", "is no URL of a server", "Pass redis://host:6379/0, or rediss://."
-        ) from None
-    return Redis.from_pool(pool)
-
-
-def _check_client(client: object) -> None:
-    if not isinstance(client, Redis | RedisCluster):
-        raise ConfigError(
-            "RedisStore.server",
-            f"is a {type(client).__name__}",
-            "Pass a URL, or a Redis or RedisCluster of redis.asyncio.",
-        )
-    if client.get_encoder().decode_responses:
-        raise ConfigError(
-            "RedisStore.server",
-            "decodes answers, and values are bytes",
-            "Build the client with decode_responses=False.",
-        )

@@ -1,7 +1,7 @@
 """SQLStore: the `KeyValueStore` of an app with many processes and a database.
 
-Each operation is one statement in autocommit, atomic by itself: one round trip, no transaction
-that a cancelled caller could leave open. What is kept belongs to no tenant (a session is looked up
+Each operation is one statement in autocommit: atomic, one round trip, no transaction that a
+cancelled caller could leave open. What is kept belongs to no tenant (a session is looked up
 before any tenant is known), so the table lies beside the guarded ones, under a role of its own.
 ``docs/stores.md`` has that role's SQL.
 """
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
-    CursorResult,
     Double,
     Index,
     Insert,
@@ -56,7 +55,7 @@ def state_table(
     Args:
         metadata: Not the one that `tenant_policies` is given: no tenant owns these rows.
         name: Of the table.
-        schema: Of the table; one of its own keeps it away from the app's role.
+        schema: One of its own keeps it away from the app's role.
     """
     return Table(
         name,
@@ -75,8 +74,8 @@ async def create_state_table(engine: AsyncEngine, table: Table) -> None:
     Raises:
         UnavailableError: The database does not answer, or refuses.
     """
-    await StoreCalls(engine, timeout=30.0).run_sync(
-        lambda connection: table.create(connection, checkfirst=True)
+    await StoreCalls(engine, timeout=30.0).connected(
+        lambda connection: connection.run_sync(table.create, checkfirst=True)
     )
 
 
@@ -95,8 +94,8 @@ class SQLStore:
         ConfigError: The engine is not async, is guarded or crosses tenants, or is of another
             database; the table has other columns; the timeout is not positive.
 
-    Entries that have ended are not there for anybody, and their rows are removed on the way: every
-    64th write of a process also removes up to 256 of them. `purge` removes all at once.
+    Rows of entries that have ended are removed on the way: every 64th write of a process also
+    removes up to 256 of them. `purge` removes all at once.
     """
 
     def __init__(
@@ -125,6 +124,10 @@ class SQLStore:
             UnavailableError: It is not, or the database does not answer.
         """
         await self._calls.run(select(self._table).limit(0))
+
+    async def finish(self) -> None:
+        """Wait for statements whose callers have left; before the engine is disposed of."""
+        await self._calls.finish()
 
     async def get(self, key: str) -> bytes | None:
         """Return the value of *key*, or None."""
@@ -173,10 +176,7 @@ class SQLStore:
         return (await self._calls.run(delete(self._table).where(self._is(key)))).rowcount == 1
 
     async def purge(self) -> int:
-        """Remove the rows of all entries that ended over five minutes ago; return how many.
-
-        For a timer of yours, after a burst; in daily use writes do it on the way.
-        """
+        """Remove the rows of all entries that ended over five minutes ago; return how many."""
         total = 0
         while removed := await self._purge_some():
             total += removed
@@ -219,10 +219,8 @@ class SQLStore:
             .limit(_PURGED_AT_ONCE)
             .with_for_update(skip_locked=True)
         )
-        done: CursorResult[Any] = await self._calls.run(
-            delete(self._table).where(key.in_(some.scalar_subquery()), ended)
-        )
-        return done.rowcount
+        gone = delete(self._table).where(key.in_(some.scalar_subquery()), ended)
+        return (await self._calls.run(gone)).rowcount
 
     def _is(self, key: str) -> Any:
         return (self._table.c.key == key) & self._lasts()

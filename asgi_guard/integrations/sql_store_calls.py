@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy import CursorResult, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from asgi_guard._internal.undisturbed import Undisturbed
 from asgi_guard.errors import UnavailableError
 
 __all__ = ["StoreCalls"]
+
+T = TypeVar("T")
 
 
 class StoreCalls:
@@ -29,6 +31,11 @@ class StoreCalls:
         # Read committed by the statement itself, and one round trip instead of three.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._timeout = timeout
+        self._undisturbed = Undisturbed()
+
+    async def finish(self) -> None:
+        """Wait for statements whose callers have left."""
+        await self._undisturbed.finish()
 
     async def run(self, statement: Executable) -> CursorResult[Any]:
         """Send one statement; its rows are read already.
@@ -36,32 +43,31 @@ class StoreCalls:
         Raises:
             UnavailableError: It failed, or took too long.
         """
-        async with self._connection() as connection:
-            result: CursorResult[Any] = await connection.execute(statement)
-        return result
 
-    async def run_sync(self, work: Callable[[Connection], object]) -> None:
-        """Run SQLAlchemy's synchronous DDL.
+        async def send(connection: AsyncConnection) -> CursorResult[Any]:
+            result: CursorResult[Any] = await connection.execute(statement)
+            return result
+
+        return await self.connected(send)
+
+    async def connected(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Return what *work* returns, given a connection of its own.
 
         Raises:
             UnavailableError: It failed, or took too long.
         """
-        async with self._connection() as connection:
-            await connection.run_sync(work)
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
         try:
-            async with asyncio.timeout(self._timeout), self._engine.connect() as connection:
-                yield connection
+            return await self._undisturbed.run(self._bounded(work))
         except TimeoutError:
             refusal = UnavailableError("sql_store_timeout")
         except Exception as failure:  # noqa: BLE001 - drivers have errors outside SQLAlchemy's tree
             refusal = UnavailableError("sql_store_failed")
             refusal.add_note(f"The database said: {_kind(failure)}")
-        else:
-            return
-        raise refusal
+        raise refusal  # here, where no error is being handled that would be printed with it
+
+    async def _bounded(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async with asyncio.timeout(self._timeout), self._engine.connect() as connection:
+            return await work(connection)
 
 
 def _kind(failure: BaseException) -> str:

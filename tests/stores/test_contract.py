@@ -43,44 +43,39 @@ async def test_control_a_store_that_looks_before_it_writes_is_found_out(race: st
         await store_contract.one_winner(CarelessStore(MemoryStore()), race)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "ttl"),
-    [
-        ("", b"", 1),
-        ("k" * 251, b"", 1),
-        ("a b", b"", 1),
-        ("a\n", b"", 1),
-        ("a\x00", b"", 1),
-        ("é", b"", 1),
-        (b"bytes", b"", 1),
-        ("k", b"x" * 65_537, 1),
-        ("k", "text", 1),
-        ("k", None, 1),
-        ("k", b"", 0),
-        ("k", b"", -1),
-        ("k", b"", float("nan")),
-        ("k", b"", float("inf")),
-        ("k", b"", MAX_TTL_SECONDS + 1),
-    ],
-    ids=str.split(
-        "empty long space newline nul accent bytes big text none zero negative nan endless decades"
-    ),
-)
-async def test_what_one_store_could_not_hold_is_refused_by_all(
-    store: KeyValueStore, key: Any, value: Any, ttl: float
-) -> None:
+BAD: list[tuple[Any, Any, float]] = [
+    ("", b"", 1),
+    ("k" * 251, b"", 1),
+    ("a b", b"", 1),
+    ("a\n", b"", 1),
+    ("a\x00", b"", 1),
+    ("é", b"", 1),
+    (b"bytes", b"", 1),
+    ("k", b"x" * 65_537, 1),
+    ("k", "text", 1),
+    ("k", None, 1),
+    ("k", b"", 0),
+    ("k", b"", -1),
+    ("k", b"", float("nan")),
+    ("k", b"", float("inf")),
+    ("k", b"", MAX_TTL_SECONDS + 1),
+]
+
+
+async def test_what_one_store_could_not_hold_is_refused_by_all(store: KeyValueStore) -> None:
     """Else an app breaks on the day it moves from one store to the next."""
-    writes = [
-        lambda: store.put(key, value, ttl=ttl),
-        lambda: store.put_if_absent(key, value, ttl=ttl),
-        lambda: store.replace(key, b"old", value, ttl=ttl),
-    ]
-    if (value, ttl) == (b"", 1):
-        writes += [lambda: store.get(key), lambda: store.take(key), lambda: store.delete(key)]
-        writes += [lambda: store.get_many(["good", key])]
-    for write in writes:
-        with pytest.raises(ConfigError, match="KeyValueStore"):
-            await write()
+    for key, value, ttl in BAD:
+        calls = [
+            store.put(key, value, ttl=ttl),
+            store.put_if_absent(key, value, ttl=ttl),
+            store.replace(key, b"old", value, ttl=ttl),
+        ]
+        if key != "k":
+            calls += [store.get(key), store.take(key), store.delete(key)]
+            calls += [store.get_many(["good", key])]
+        for call in calls:
+            with pytest.raises(ConfigError, match="KeyValueStore"):
+                await call
 
 
 async def test_the_shortest_and_the_longest_life_are_held(store: KeyValueStore) -> None:

@@ -47,19 +47,24 @@ def find_redis() -> str | None:
 
 
 @contextmanager
-def running_redis(program: str, *, port: int = 0) -> Iterator[RedisServer]:
+def running_redis(program: str, *, port: int = 0, more: str = "") -> Iterator[RedisServer]:
     """Run a server as long as the block.
 
     Args:
         program: From `find_redis`.
         port: 0 for a free one.
+        more: Further lines of its configuration.
     """
     account = service_account()
     home, lock = new_run_home(account, in_memory=False)
     try:
-        port, password = port or free_port(), secrets.token_hex(16)
+        port = port or free_port()
+        password = secrets.token_hex(16)
         config = home / "redis.conf"
-        config.write_text(_config(port, password, str(home)))
+        data = home / "data"
+        data.mkdir(mode=0o700)
+        account.give(data)
+        config.write_text(_config(port, password, str(data)) + more)
         config.chmod(0o600)
         account.give(config)
         process = Supervised(

@@ -44,13 +44,15 @@ async def opened(
     if kind == "memory":
         yield MemoryStore(clock=clock, **options)
     elif kind == "redis":
-        store = RedisStore(address, clock=clock, **options)
-        yield store
-        await store.close()
+        redis_store = RedisStore(address, clock=clock, **options)
+        yield redis_store
+        await redis_store.close()
     else:
         engine = engine_for(kind, address)
         await create_state_table(engine, TABLE)
-        yield SQLStore(engine, TABLE, clock=clock, **options)
+        store = SQLStore(engine, TABLE, clock=clock, **options)
+        yield store
+        await store.finish()
         await engine.dispose()
 
 
