@@ -35,6 +35,7 @@ __all__ = [
     "NotReadyError",
     "PasswordRejectedError",
     "RLSViolationError",
+    "RefreshRefusedError",
     "RejectionError",
     "RequestInvalidError",
     "TenantAccessError",
@@ -188,6 +189,29 @@ class PasswordRejectedError(RejectionError):
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
+        self.code = code
+        self.args = (code,)
+
+
+class RefreshRefusedError(RejectionError):
+    """A refresh token is not accepted (RFC 6749 section 5.2); the reason is for the event alone.
+
+    ``code`` says what the client can do:
+
+    - ``invalid_grant``: nothing but a new login: it is foreign, old, used, revoked or none;
+    - ``invalid_scope``: ask for less; the token was not used up.
+
+    Args:
+        reason: Stable word for the operator's event, e.g. ``"refresh_reused"``.
+        code: One of these.
+    """
+
+    code = "invalid_grant"
+    status = 400
+    title = "Refresh token not accepted"
+
+    def __init__(self, reason: str = "", *, code: str = "invalid_grant") -> None:
+        super().__init__(reason)
         self.code = code
         self.args = (code,)
 

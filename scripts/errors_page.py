@@ -110,6 +110,8 @@ _ACTIONS: Final = {
     "password_breached": "Choose another; guessers try this one first.",
     "vault_not_connected": "Connect again.",
     "vault_conflict": "Read the secret again, and decide anew.",
+    "invalid_grant": "Log in again. The event's reason says what was wrong ([tokens](tokens.md#refresh)).",
+    "invalid_scope": "Ask for at most what the login granted.",
     "insufficient_scope": "Ask the issuer for the scopes that `WWW-Authenticate` names.",
     "tenant_missing": "Name a tenant in a way that the [resolver](tenancy.md#resolvers) reads.",
     "tenant_invalid": "Spell the id as `tenant_shape` asks: UUIDs in lower case, no braces.",

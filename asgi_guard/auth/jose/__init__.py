@@ -7,7 +7,8 @@ is weak, torn in a rotation, or readable by others.
 
 from __future__ import annotations
 
-from asgi_guard.auth.jose.issuer import IssuedToken, TokenIssuer
+from asgi_guard.auth.jose.issued_token import IssuedToken
+from asgi_guard.auth.jose.issuer import TokenIssuer
 from asgi_guard.auth.jose.jwks_document import JWKSDocument
 from asgi_guard.auth.jose.jwks_endpoint import JWKSEndpoint
 from asgi_guard.auth.jose.key_file import FolderKeyStore, KeyStore
@@ -16,6 +17,7 @@ from asgi_guard.auth.jose.key_source import KeySet, KeySource, PinnedKey, Signin
 from asgi_guard.auth.jose.key_view import KeyStatus
 from asgi_guard.auth.jose.policy import JwtPolicy
 from asgi_guard.auth.jose.remote_keys import RemoteKeys
+from asgi_guard.auth.jose.revocations import TokenRevocations
 from asgi_guard.auth.jose.signing_key import SigningKey
 from asgi_guard.auth.jose.verification_key import VerificationKey
 from asgi_guard.auth.jose.verified_token import VerifiedToken
@@ -37,6 +39,7 @@ __all__ = [
     "SigningKey",
     "SigningKeySource",
     "TokenIssuer",
+    "TokenRevocations",
     "TokenVerifier",
     "VerificationKey",
     "VerifiedToken",

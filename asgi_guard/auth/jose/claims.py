@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 from asgi_guard.auth.jose.policy import JwtPolicy
 from asgi_guard.auth.jose.refusal import refuse
 
-__all__ = ["ClaimRules", "id_claim", "seconds_claim"]
+__all__ = ["LOGOUT_EVENT", "ClaimRules", "id_claim", "seconds_claim"]
 
 _LONGEST_ID: Final = 255  # OpenID Connect Core 1.0, section 2: sub
 _LATEST: Final = 2**53  # above it a double no longer counts seconds
-_LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 _REQUIRED: Final = {
     "id": ("iat", "sub"),  # OpenID Connect Core 1.0 section 2
     "refresh": ("fam", "iat", "jti", "sub"),
@@ -121,7 +121,7 @@ def id_claim(claims: Mapping[str, Any], name: str) -> str | None:
 def _check_logout(claims: Mapping[str, Any]) -> None:
     # Section 2.6: a nonce would make it an ID token, and without a subject it ends nothing.
     events = claims.get("events")
-    if not isinstance(events, dict) or not isinstance(events.get(_LOGOUT_EVENT), dict):
+    if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
         refuse("events_malformed")
     if "nonce" in claims:
         refuse("nonce_in_logout_token")

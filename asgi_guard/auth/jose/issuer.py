@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.pools import BoundedPool
 from asgi_guard.auth.jose.base64url import b64url_encode
-from asgi_guard.auth.jose.claims import ClaimRules
+from asgi_guard.auth.jose.claims import LOGOUT_EVENT, ClaimRules
+from asgi_guard.auth.jose.issued_token import IssuedToken, signing_input
 from asgi_guard.auth.jose.key_source import SigningKeySource
 from asgi_guard.auth.jose.policy import TOKEN_TYPES, JwtPolicy
 from asgi_guard.auth.jose.principal import principal_of
-from asgi_guard.auth.jose.signing_key import SigningKey
 from asgi_guard.errors import AuthenticationError, ConfigError
 from asgi_guard.protocols import Clock
 from asgi_guard.secret import Secret
@@ -28,27 +25,6 @@ _JTI_BYTES: Final = 16
 _OURS: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti", "sub", "client_id"})
 _TYP: Final = {**TOKEN_TYPES, "id": "JWT"}  # as it is usually written
 _SIGNERS: Final = BoundedPool("jose-sign", workers=1, queue=256, full="signers_busy")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedToken:
-    """A token that was made.
-
-    Args:
-        token: The compact serialisation; ``reveal()`` it into the response.
-        token_type: ``"access"``, ``"id"`` ...
-        jti: Its id (RFC 7519 section 4.1.7).
-        kid: Of the key that signed it.
-        issued_at: Unix seconds.
-        expires_at: Unix seconds, the token's ``exp``.
-    """
-
-    token: Secret
-    token_type: str
-    jti: str
-    kid: str
-    issued_at: int
-    expires_at: int
 
 
 class TokenIssuer:
@@ -153,31 +129,79 @@ class TokenIssuer:
         """
         return await self._issue("refresh", subject, {"fam": family}, claims, lifetime)
 
+    async def issue_logout(
+        self,
+        *,
+        subject: str | None = None,
+        session_id: str | None = None,
+        lifetime: int | None = None,
+        claims: Mapping[str, Any] | None = None,
+    ) -> IssuedToken:
+        """Make a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+
+        Args:
+            subject: Whose sessions end; may be left out if *session_id* is given.
+            session_id: Which session ends; may be left out if *subject* is given: then all do.
+            lifetime: Seconds; no more than the policy's, which is the default.
+            claims: Further claims; a ``nonce`` is refused, for it would make it an ID token.
+
+        Raises:
+            ConfigError: The policy would refuse the token.
+            UnavailableError: Too many tokens wait to be signed, or there is no key.
+        """
+        known: dict[str, Any] = {"sid": session_id, "events": {LOGOUT_EVENT: {}}}
+        return await self._issue("logout", subject, known, claims, lifetime)
+
+    async def sign_refresh(
+        self, subject: str, *, family: str, jti: str, issued_at: int, expires_at: int
+    ) -> IssuedToken:
+        """Make the refresh token that is described, and leave the event to the caller.
+
+        For `asgi_guard.auth.refresh`, which remembers the description: a reply that was lost is
+        made again from it.
+
+        Raises:
+            ConfigError: The policy would refuse the token.
+            UnavailableError: Too many tokens wait to be signed, or there is no key.
+        """
+        payload = {
+            "iss": self.policy.issuer,
+            "aud": self.policy.audience,
+            "sub": subject,
+            "iat": issued_at,
+            "exp": expires_at,
+            "jti": jti,
+            "fam": family,
+        }
+        self._check("refresh", payload, int(self._clock.now()))
+        return await self._signed("refresh", payload)
+
     async def _issue(
         self,
         token_type: str,
-        subject: str,
+        subject: str | None,
         known: Mapping[str, Any],
         further: Mapping[str, Any] | None,
         lifetime: int | None,
     ) -> IssuedToken:
-        payload = self._payload(token_type, subject, known, further or {}, lifetime)
-        key = self._keys.signing_key()
-        signing_input = _signing_input(_TYP[token_type], key, payload)
-        signature = await _SIGNERS.run(lambda: key.sign(signing_input))
-        token = signing_input + b"." + b64url_encode(signature)
-        if len(token) > self.policy.longest_token:
-            raise ConfigError("claims", f"make a token of {len(token)} bytes", "Leave some out.")
+        issued = await self._signed(
+            token_type, self._payload(token_type, subject, known, further or {}, lifetime)
+        )
         emit(
             "TOKEN_ISSUED",
             outcome="allowed",
             clock=self._clock,
-            details={
-                "token_type": token_type,
-                "kid": key.kid,
-                "jti_sha256": sha256(payload["jti"].encode()).hexdigest(),
-            },
+            details={"token_type": token_type, "kid": issued.kid, "jti_sha256": issued.jti_sha256},
         )
+        return issued
+
+    async def _signed(self, token_type: str, payload: Mapping[str, Any]) -> IssuedToken:
+        key = self._keys.signing_key()
+        message = signing_input(_TYP[token_type], key, payload)
+        signature = await _SIGNERS.run(lambda: key.sign(message))
+        token = message + b"." + b64url_encode(signature)
+        if len(token) > self.policy.longest_token:
+            raise ConfigError("claims", f"make a token of {len(token)} bytes", "Leave some out.")
         return IssuedToken(
             token=Secret(token.decode()),
             token_type=token_type,
@@ -190,7 +214,7 @@ class TokenIssuer:
     def _payload(
         self,
         token_type: str,
-        subject: str,
+        subject: str | None,
         known: Mapping[str, Any],
         further: Mapping[str, Any],
         lifetime: int | None,
@@ -204,7 +228,7 @@ class TokenIssuer:
         payload = {
             "iss": self.policy.issuer,
             "aud": self.policy.audience,
-            "sub": subject,
+            **({} if subject is None else {"sub": subject}),
             "iat": now,
             "exp": now + (self.policy.lifetime_of(token_type) if lifetime is None else lifetime),
             "jti": secrets.token_urlsafe(_JTI_BYTES),
@@ -230,17 +254,3 @@ class TokenIssuer:
             reason = refusal.reason
         if reason:
             raise ConfigError("claims", f"would be refused: {reason}", "See JwtPolicy.")
-
-
-def _signing_input(typ: str, key: SigningKey, payload: Mapping[str, Any]) -> bytes:
-    header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
-    return b64url_encode(_json(header)) + b"." + b64url_encode(_json(payload))
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    problem = None
-    try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        problem = type(error).__name__
-    raise ConfigError("claims", f"are no JSON ({problem})", "Pass plain finite values.")

@@ -17,6 +17,7 @@ from asgi_guard.auth.jose.key_source import KeySource
 from asgi_guard.auth.jose.policy import TOKEN_TYPES, JwtPolicy
 from asgi_guard.auth.jose.principal import principal_of
 from asgi_guard.auth.jose.refusal import refuse
+from asgi_guard.auth.jose.revocations import TokenRevocations
 from asgi_guard.auth.jose.strict_json import frozen
 from asgi_guard.auth.jose.token_details import jti_details, kid_details
 from asgi_guard.auth.jose.verified_cache import VerifiedCache
@@ -27,6 +28,7 @@ from asgi_guard.protocols import Clock, Principal
 __all__ = ["TokenVerifier"]
 
 _ACCESS: Final = "access"
+_LOGOUT: Final = "logout"
 _UNTYPED: Final = frozenset({"at+jwt", "jwt", ""})
 
 
@@ -38,6 +40,7 @@ class TokenVerifier:
         keys: Where keys are found: a `KeyManager`, a `KeySet`, remote keys.
         cache_size: How many verified tokens are remembered; 0 to verify each time.
         is_revoked: Asked for each token on each use, cached or not; it must not block.
+        revocations: Asked the same, of a store that all processes share.
         clock: Where "now" comes from.
 
     Raises:
@@ -54,6 +57,7 @@ class TokenVerifier:
         keys: KeySource,
         cache_size: int = 4096,
         is_revoked: Callable[[VerifiedToken], bool] | None = None,
+        revocations: TokenRevocations | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not isinstance(policy, JwtPolicy):
@@ -71,6 +75,7 @@ class TokenVerifier:
         self._types = {each: _accepted_types(policy, each) for each in policy.types}
         self._cache = VerifiedCache(policy.sha256, size=cache_size)
         self._is_revoked = is_revoked
+        self._revocations = revocations
         self._clock = clock
 
     async def verify(self, token: bytes | str, *, token_type: str = _ACCESS) -> VerifiedToken:
@@ -95,6 +100,10 @@ class TokenVerifier:
         if found is None:
             found = await self._verified_now(raw, token_type, name)
         if self._is_revoked is not None and self._is_revoked(found):
+            refuse("token_revoked", found.details)
+        # Not about logout tokens: one that is sent again is about a session that has ended.
+        ends = self._revocations if token_type != _LOGOUT else None
+        if ends is not None and await ends.is_revoked(found):
             refuse("token_revoked", found.details)
         return found
 
