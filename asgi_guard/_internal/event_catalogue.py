@@ -288,6 +288,13 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
         "audit_log",
     ),
     EventKind(
+        "GUARDED_WRITE",
+        "A transaction that writes was committed; details name its tables. On record only.",
+        _ALLOWED,
+        "info",
+        "audit_log",
+    ),
+    EventKind(
         "VAULT_CONNECTED",
         "A provider's token was stored for a user who had none.",
         _ALLOWED,
