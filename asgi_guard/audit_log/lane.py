@@ -57,6 +57,11 @@ class Lane:
         self.dropped: Counter[str] = Counter()
         self.failing = False
 
+    @property
+    def waiting(self) -> int:
+        """How many events wait."""
+        return len(self._waiting)
+
     def start(self) -> None:
         """Begin to empty the queue, on the running loop."""
         self._loop = asyncio.get_running_loop()

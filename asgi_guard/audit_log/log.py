@@ -10,13 +10,14 @@ from typing import Any, Final, Literal, Self
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK, utc
 from asgi_guard.audit_log.canonical import event_fields
+from asgi_guard.audit_log.delivery import deliver, deliver_blocking
 from asgi_guard.audit_log.errors import AuditUnavailableError
 from asgi_guard.audit_log.findings import VerifyReport
 from asgi_guard.audit_log.lane import Lane
 from asgi_guard.audit_log.query import AuditQuery
 from asgi_guard.audit_log.record import AuditRecord, Checkpoint
 from asgi_guard.audit_log.signing import AuditSigningKey, AuditVerifyKeys
-from asgi_guard.audit_log.sinks import AuditSink, Seal, TransactionalSink
+from asgi_guard.audit_log.sinks import AuditSink, Seal
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Clock, SecurityEvent
 from asgi_guard.tenancy.current import note_failure
@@ -89,15 +90,19 @@ class AuditLog:
             for sink in self._sinks
         )
         self._open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lost: Counter[str] = Counter()
 
     async def start(self) -> None:
-        """Open the sinks and begin to write.
+        """Open the sinks and begin to write; a log that is open already stays so.
 
         Raises:
             AuditLockedError: Another process writes to one of them.
             AuditTamperedError: One is not as it was left.
             AuditUnavailableError: One cannot be reached.
         """
+        if self._open:
+            return
         opened: list[AuditSink] = []
         try:
             for sink in self._sinks:
@@ -109,6 +114,7 @@ class AuditLog:
         except BaseException:
             await _close(opened)
             raise
+        self._loop = asyncio.get_running_loop()
         for lane in self._lanes:
             lane.start()
         self._open = True
@@ -163,19 +169,44 @@ class AuditLog:
         """
         fields = event_fields(event)
         try:
-            await self._record(fields, connection)
-        except Exception as error:
-            if self.mode == "required":
-                if isinstance(error, AuditUnavailableError):
-                    raise
-                raise AuditUnavailableError("audit_write_failed") from error
-            return False
+            spare = self.mode == "best_effort"
+            await deliver(self._lanes_open(), fields, connection, spare=spare)
+        except Exception as error:  # noqa: BLE001 - judged, and raised again, by _failed
+            return self._failed(fields, error)
+        return True
+
+    def record_blocking(
+        self, event: SecurityEvent, *, connection: Any = None, timeout: float = 30.0
+    ) -> bool:
+        """Record one event from a thread of its own, as `record` does on the event loop.
+
+        Args:
+            event: What happened.
+            connection: The transaction that it is about: SQLAlchemy's ``Connection``.
+            timeout: Seconds to wait for the sinks.
+
+        Raises:
+            AuditUnavailableError: As `record`; or this thread is the event loop's own, which
+                must not wait (``audit_would_block``).
+        """
+        fields = event_fields(event)
+        try:
+            spare, loop = self.mode == "best_effort", self._loop
+            lanes = self._lanes_open()
+            deliver_blocking(lanes, fields, connection, spare=spare, loop=loop, timeout=timeout)
+        except Exception as error:  # noqa: BLE001 - judged and raised again by _failed
+            return self._failed(fields, error)
         return True
 
     @property
     def dropped(self) -> Counter[str]:
         """How many events of which name a sink did not get, since the start."""
-        return sum((lane.dropped for lane in self._lanes), Counter())
+        return sum((lane.dropped for lane in self._lanes), Counter(self._lost))
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait in the longest queue, of at most ``capacity``."""
+        return max(lane.waiting for lane in self._lanes)
 
     @property
     def healthy(self) -> bool:
@@ -201,26 +232,19 @@ class AuditLog:
             for sink in self._sinks
         }
 
-    async def _record(self, fields: Mapping[str, Any], connection: Any) -> None:
+    def _lanes_open(self) -> tuple[Lane, ...]:
         if not self._open:
             raise AuditUnavailableError("audit_log_closed")
-        loop = asyncio.get_running_loop()
-        waiting = []
-        inside = []
-        for lane in self._lanes:
-            if connection is not None and isinstance(lane.sink, TransactionalSink):
-                inside.append(lane)
-                continue
-            done = loop.create_future()
-            waiting.append(done)
-            if not lane.offer(fields, urgent=True, done=done):
-                done.set_exception(AuditUnavailableError("audit_queue_full"))
-        results = await asyncio.gather(*waiting, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        for lane in inside:
-            await lane.sink.write_in(connection, fields)  # type: ignore[attr-defined]  # checked above
+        return self._lanes
+
+    def _failed(self, fields: Mapping[str, Any], error: Exception) -> bool:
+        if self.mode == "required":
+            if isinstance(error, AuditUnavailableError):
+                raise error
+            raise AuditUnavailableError("audit_write_failed") from error
+        if getattr(error, "reason", "") != "audit_queue_full":  # the queue has counted it
+            self._lost[fields["name"]] += 1
+        return False
 
     def _dropped_event(self, dropped: Counter[str]) -> Mapping[str, Any]:
         return event_fields(

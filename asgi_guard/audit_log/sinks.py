@@ -62,5 +62,13 @@ class TransactionalSink(Protocol):
     def unsigned(self) -> bool:
         """Whether `write` is wanted, if only with nothing, to sign what `write_in` wrote."""
 
-    async def write_in(self, connection: Any, fields: Mapping[str, Any]) -> None:
-        """Write one event inside the caller's transaction, to be kept or lost with it."""
+    async def write_in(
+        self, connection: Any, fields: Mapping[str, Any], *, spare: bool = False
+    ) -> None:
+        """Write one event inside the caller's transaction, to be kept or lost with it.
+
+        Args:
+            connection: Theirs.
+            fields: As `event_fields`.
+            spare: Leave the transaction usable if this fails.
+        """

@@ -20,13 +20,20 @@ class Statements(Protocol):
 
 
 def statements_on(connection: Any) -> Statements:
-    """Return the statements of an asyncpg connection, an ``AsyncConnection`` or ``AsyncSession``.
+    """Return the statements of a connection or session that is in a transaction.
+
+    Of asyncpg, psycopg's async kind, or SQLAlchemy: ``AsyncConnection``, ``AsyncSession`` and,
+    where nothing needs to be awaited, ``Connection``.
 
     Raises:
         ConfigError: It is none of these.
     """
     if hasattr(connection, "fetch"):
         return _Asyncpg(connection)
+    if hasattr(connection, "pgconn"):
+        return _Psycopg(connection)
+    if hasattr(connection, "exec_driver_sql") and not hasattr(connection, "sync_connection"):
+        return _Blocking(connection)
     if hasattr(connection, "exec_driver_sql") or hasattr(connection, "connection"):
         return _SQLAlchemy(connection)
     raise ConfigError(
@@ -59,3 +66,26 @@ class _SQLAlchemy:
             sql = _PLACE.sub("%s", sql)
         result = await connection.exec_driver_sql(sql, values)
         return list(result.mappings()) if result.returns_rows else []
+
+
+class _Blocking:
+    """SQLAlchemy's sync ``Connection``: each statement is done when the call returns."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch(self, sql: str, *values: Any) -> list[Any]:
+        result = self._connection.exec_driver_sql(_PLACE.sub("%s", sql), values)
+        return list(result.mappings()) if result.returns_rows else []
+
+
+class _Psycopg:
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch(self, sql: str, *values: Any) -> list[Any]:
+        cursor = await self._connection.execute(_PLACE.sub("%s", sql), values)
+        if cursor.description is None:
+            return []
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]

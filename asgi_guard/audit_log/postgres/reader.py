@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from asgi_guard.audit_log.findings import VerifyReport
 from asgi_guard.audit_log.postgres.rows import COLUMNS, columns_agree, record_of
 from asgi_guard.audit_log.postgres.tables import AuditTables
 from asgi_guard.audit_log.query import AuditQuery
-from asgi_guard.audit_log.record import AuditRecord, Checkpoint, MalformedLineError, parse_line
+from asgi_guard.audit_log.record import (
+    AuditRecord,
+    Checkpoint,
+    Head,
+    MalformedLineError,
+    parse_line,
+)
 from asgi_guard.audit_log.signing import AuditVerifyKeys
 from asgi_guard.audit_log.verify import Verifier
 from asgi_guard.errors import ConfigError
@@ -68,13 +74,21 @@ async def verify_tables(
         total = await connection.fetchval(f"SELECT count(*) FROM {tables.records_sql}")
         rows = _Rows(connection, tables, verifier, progress, total)
         await rows.start()
+        oldest: int | None = None
         async for row in connection.cursor(
             f"SELECT number, after_position, line FROM {tables.checkpoints_sql} ORDER BY number",
             prefetch=_SLICE,
         ):
+            if oldest is None:
+                oldest = row["number"]
+                await rows.skip_kept(_heads_at_beginning(row, keys), row["after_position"])
             await rows.up_to(row["after_position"])
             _take_checkpoint(verifier, row)
         await rows.up_to(None)
+    rows.judge_missing()
+    if oldest is not None and verifier.latest is not None and oldest > verifier.latest.first:
+        problem = f"the log begins at checkpoint {oldest}, and is signed from"
+        verifier.found("dropped", "the beginning", f"{problem} {verifier.latest.first}")
     return verifier.finish()
 
 
@@ -96,6 +110,7 @@ class _Rows:
         self._total = total
         self._done = 0
         self._waiting: list[Any] = []
+        self._unseen: set[str] = set()
 
     async def start(self) -> None:
         self._cursor = await self._connection.cursor(self._sql)
@@ -111,8 +126,35 @@ class _Rows:
                     return
             if position is not None and self._waiting[-1]["position"] > position:
                 return
-            _take_row(self._verifier, self._waiting.pop())
+            row = self._waiting.pop()
+            self._unseen.discard(row["chain"])
+            _take_row(self._verifier, row)
             self._done += 1
+
+    async def skip_kept(self, heads: Mapping[str, Head], position: int) -> None:
+        """Pass over what retention left: the last record of each chain that ended long ago.
+
+        Args:
+            heads: Where the chains stood at the checkpoint that the log begins with.
+            position: The last that this checkpoint covers.
+        """
+        self._unseen = set(heads)
+        if heads and not self._waiting:
+            self._waiting = list(reversed(await self._cursor.fetch(_SLICE)))
+        while self._waiting and self._waiting[-1]["position"] <= position:
+            if not _is_head(self._waiting[-1], heads):
+                return  # fed to the verifier, which knows that it should not be there
+            self._unseen.discard(self._waiting.pop()["chain"])
+            self._verifier.records += 1
+            self._done += 1
+            if not self._waiting:
+                self._waiting = list(reversed(await self._cursor.fetch(_SLICE)))
+
+    def judge_missing(self) -> None:
+        """Note the chains that should have a record at the beginning or later, and have none."""
+        for chain in sorted(self._unseen):
+            problem = "the last record of a chain that retention leaves is gone"
+            self._verifier.found("dropped", "the beginning", problem, chain)
 
 
 def _take_row(verifier: Verifier, row: Any) -> None:
@@ -157,3 +199,27 @@ def _where(query: AuditQuery) -> tuple[str, list[Any]]:
         values.append(int(query.after))
         conditions.append(f"position > ${len(values)}")
     return (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values
+
+
+def _heads_at_beginning(row: Any, keys: AuditVerifyKeys) -> Mapping[str, Head]:
+    """Return where the chains stood when an older part was deleted; nothing in a whole log."""
+    try:
+        entry = parse_line(row["line"].encode())
+    except MalformedLineError:
+        return {}
+    if not isinstance(entry, Checkpoint) or not entry.full or not entry.is_signed(keys):
+        return {}
+    return entry.heads
+
+
+def _is_head(row: Any, heads: Mapping[str, Head]) -> bool:
+    """Tell whether a row is, unchanged, the record that its chain's signed head names."""
+    try:
+        record = record_of(row)
+    except ValueError:
+        return False
+    return (
+        heads.get(record.chain) == record.head
+        and record.recomputed_hash() == record.hash
+        and columns_agree(row, record)
+    )

@@ -4,7 +4,8 @@
 Role            May
 ==============  =================================================================================
 runtime         read and append rows of the bound tenant (row-level security, forced)
-writer          read and append all rows, and checkpoints; it is nobody's login but the log's
+writer          read and append all rows, and checkpoints; it is nobody's login but the log's; with
+                ``keep_days``, delete rows that are older, which the trigger checks for each
 owner           own the tables; even it is stopped by the trigger from changing a row
 everybody else  nothing
 ==============  =================================================================================
@@ -40,6 +41,8 @@ class AuditTables:
         writer_role: Role of the log's own connections; made as NOLOGIN when missing.
         tenant_function: Function that gives the tenant bound to the transaction.
         tenant_type: SQL type of tenant ids.
+        keep_days: Days after which records may be deleted, and are by the log itself; None keeps
+            all. Run the statements again after a change: the database holds the log to it.
 
     Raises:
         ConfigError: A name is not a plain lower-case identifier, or two roles are one.
@@ -53,6 +56,7 @@ class AuditTables:
     writer_role: str = "app_audit"
     tenant_function: str = "asgi_guard.current_tenant"
     tenant_type: str = "uuid"
+    keep_days: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse any name that would have to be quoted: DDL takes no bind parameters."""
@@ -67,6 +71,10 @@ class AuditTables:
         if self.tenant_type not in _TYPES:
             raise ConfigError(
                 "AuditTables.tenant_type", f"{self.tenant_type!r}", f"Use one of {sorted(_TYPES)}."
+            )
+        if self.keep_days is not None and (type(self.keep_days) is not int or self.keep_days < 1):
+            raise ConfigError(
+                "AuditTables.keep_days", f"{self.keep_days!r}", "Use 1 or more, or None."
             )
         if len(set(roles)) < len(roles):
             raise ConfigError("AuditTables", "two roles are one", "Use a role for each purpose.")
@@ -156,35 +164,55 @@ CREATE TABLE IF NOT EXISTS {self.checkpoints_sql} (
         return f"CREATE INDEX IF NOT EXISTS {index} ON {self.records_sql} ({columns})"
 
     def _append_only(self) -> list[str]:
-        function = f"{self.schema}.{self.table}_append_only"
-        statements = [
+        statements = self._refusal("append_only", "the audit log is append-only")
+        for table, moment in (
+            (self.records_sql, 'OLD."timestamp"'),
+            (self.checkpoints_sql, "(OLD.line::jsonb->>'time')::timestamptz"),
+        ):
+            acts = (
+                "UPDATE OR DELETE OR TRUNCATE" if self.keep_days is None else "UPDATE OR TRUNCATE"
+            )
+            statements += self._trigger(table, "append_only", f"{acts} ON {table}")
+            statements.append(f"DROP TRIGGER IF EXISTS kept ON {table}")
+            if self.keep_days is not None:
+                young = f"{moment} > now() - interval '{self.keep_days} days'"
+                statements += self._refusal("kept", "the audit log keeps this for longer")
+                statements += self._trigger(
+                    table, "kept", f"DELETE ON {table} FOR EACH ROW WHEN ({young})"
+                )
+        return statements
+
+    def _refusal(self, name: str, message: str) -> list[str]:
+        function = f"{self.schema}.{self.table}_{name}"
+        return [
             f"""\
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog AS $asgi_guard$
 BEGIN
-    RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'insufficient_privilege';
+    RAISE EXCEPTION '{message}' USING ERRCODE = 'insufficient_privilege';
 END
 $asgi_guard$""",
             f"ALTER FUNCTION {function}() OWNER TO {self.owner_role}",
         ]
-        for table in (self.records_sql, self.checkpoints_sql):
-            statements += [
-                f"DROP TRIGGER IF EXISTS append_only ON {table}",
-                f"""\
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
-    FOR EACH STATEMENT EXECUTE FUNCTION {function}()""",
-                # ALWAYS: session_replication_role = replica must not pass it by.
-                f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only",
-            ]
-        return statements
+
+    def _trigger(self, table: str, name: str, when: str) -> list[str]:
+        return [
+            f"DROP TRIGGER IF EXISTS {name} ON {table}",
+            f"""\
+CREATE TRIGGER {name} BEFORE {when}
+    EXECUTE FUNCTION {self.schema}.{self.table}_{name}()""",
+            # ALWAYS: session_replication_role = replica must not pass it by.
+            f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}",
+        ]
 
     def _protect(self, table: str) -> list[str]:
         roles = f"{self.runtime_role}, {self.writer_role}"
+        may = "SELECT, INSERT" if self.keep_days is None else "SELECT, INSERT, DELETE"
         return [
             f"ALTER TABLE {table} OWNER TO {self.owner_role}",
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
             f"REVOKE ALL ON TABLE {table} FROM PUBLIC, {roles}",
-            f"GRANT SELECT, INSERT ON TABLE {table} TO {self.writer_role}",
+            f"GRANT {may} ON TABLE {table} TO {self.writer_role}",
             f"DROP POLICY IF EXISTS audit_writer ON {table}",
             f"""\
 CREATE POLICY audit_writer ON {table} AS PERMISSIVE FOR ALL TO {self.writer_role}
