@@ -19,6 +19,7 @@ BENCHMARKS = {
     "edge_cors": ["--json", str(RESULTS / "edge_cors.json")],
     "edge_headers": ["--json", str(RESULTS / "edge_headers.json")],
     "memory": [],
+    "loop_lag": ["--json", str(RESULTS / "loop_lag.json")],
     "tokens": ["--json"],
     "credentials": ["--json", str(RESULTS / "credentials.json")],
 }

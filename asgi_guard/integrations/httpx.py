@@ -18,6 +18,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from importlib import import_module
 from typing import Any, Final, NamedTuple, NoReturn
 
 from asgi_guard._internal.extras import require_extra
@@ -29,6 +30,12 @@ from asgi_guard.protocols import FetchResponse
 require_extra("httpx2", feature=__name__, extra="oidc")
 
 import httpx2  # noqa: E402 - a missing extra is named first
+
+# HTTPX imports these when a request is made first: 100 ms on the event loop, as measured by
+# benchmarks/loop_lag.py. Should their names change, it is that lag again and nothing else.
+for _late in ("httpcore2", "anyio.lowlevel", "anyio.streams.tls", "anyio._backends._asyncio"):
+    with suppress(ImportError):
+        import_module(_late)
 
 __all__ = ["HTTPXFetch"]
 

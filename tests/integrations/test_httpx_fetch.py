@@ -312,3 +312,21 @@ def test_without_httpx_the_extra_is_named() -> None:
     )
 
     assert 'pip install "asgi-guard[oidc]"' in run.stderr
+
+
+def test_what_a_request_needs_is_imported_before_the_first() -> None:
+    """HTTPX imports its parts when first used: a hundred milliseconds on the event loop."""
+    program = (
+        "import asyncio, sys, asgi_guard.integrations.httpx as made\n"
+        "before = set(sys.modules)\n"
+        "fetch = made.HTTPXFetch(allow_addresses=['127.0.0.0/8'], insecure_allow_http=True)\n"
+        "try: asyncio.run(fetch('GET', 'http://127.0.0.1:1/', max_bytes=1))\n"
+        "except Exception as error: print(error)\n"
+        "late = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(late & {'anyio', 'h11', 'h2', 'hpack', 'httpcore2', 'httpx2', 'ssl'}))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert run.stdout == "unavailable: fetch_unreachable\n[]\n"
