@@ -27,6 +27,8 @@ __all__ = [
     "ContextExpiredError",
     "ContextMissingError",
     "CrossOriginError",
+    "DPoPNonceError",
+    "DPoPProofError",
     "ExpansionError",
     "GuardError",
     "InsufficientScopeError",
@@ -150,6 +152,20 @@ class AuthenticationError(RejectionError):
     code = "unauthenticated"
     status = 401
     title = "Authentication required"
+
+
+class DPoPProofError(AuthenticationError):
+    """The DPoP proof is missing, or does not prove what it must (RFC 9449 sections 5 and 7.1)."""
+
+    code = "invalid_dpop_proof"
+    title = "DPoP proof not accepted"
+
+
+class DPoPNonceError(DPoPProofError):
+    """The proof needs the nonce that comes with this answer (RFC 9449 sections 8 and 9)."""
+
+    code = "use_dpop_nonce"
+    title = "DPoP nonce required"
 
 
 class ThrottledError(RejectionError):

@@ -102,6 +102,8 @@ _ACTIONS: Final = {
     "request_invalid": "Send each security header once. The event's reason names the header.",
     "conflict": "Read what is stored, and send the request again.",
     "cross_origin_refused": "A page of yours: list its origin ([cross-origin](cross-origin.md)). A webhook: `exempt` it.",
+    "invalid_dpop_proof": "Send a fresh proof for this method, address and token ([DPoP](dpop.md)).",
+    "use_dpop_nonce": "Send a new proof with the nonce in `DPoP-Nonce`; clients do that once.",
     "unauthenticated": "Send a fresh credential. The event's reason says what was wrong with this one.",
     "throttled": "Wait for `Retry-After` seconds.",
     "password_too_short": "Choose a longer one.",

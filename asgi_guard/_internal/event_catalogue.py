@@ -114,6 +114,13 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
         "auth",
     ),
     EventKind(
+        "DPOP_REFUSED",
+        "A token request's DPoP proof was not accepted; error: its use could not be remembered.",
+        _REFUSED,
+        "warning",
+        "auth",
+    ),
+    EventKind(
         "THROTTLED",
         "Attempts came too fast, and were not looked at.",
         _DENIED,

@@ -9,7 +9,7 @@ from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard.auth.challenges import challenges_of
 from asgi_guard.auth.throttle import Attempt, Throttle
-from asgi_guard.errors import AuthenticationError, ConfigError
+from asgi_guard.errors import AuthenticationError, ConfigError, DPoPNonceError
 from asgi_guard.protocols import Authenticator, Principal, Scope
 
 __all__ = ["ThrottledAuthenticator"]
@@ -70,6 +70,8 @@ class ThrottledAuthenticator:
         await self._throttle.ensure_open(attempt)
         try:
             return await self._inner.authenticate(scope)
+        except DPoPNonceError:  # nobody's guess: the token was good, and the server's nonce is new
+            raise
         except AuthenticationError:
             await self._throttle.count(attempt)
             raise
