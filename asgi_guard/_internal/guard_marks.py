@@ -7,7 +7,14 @@ from typing import Final
 
 from asgi_guard.protocols import Scope
 
-__all__ = ["CLIENT", "DATABASES", "INSTALLED", "databases_of", "holds_a_guard"]
+__all__ = [
+    "CLIENT",
+    "CROSS_ORIGIN",
+    "DATABASES",
+    "INSTALLED",
+    "databases_of",
+    "holds_a_guard",
+]
 
 INSTALLED: Final = "asgi_guard_installed"
 """Attribute, True, of an app object that has a guard."""
@@ -18,6 +25,10 @@ DATABASES: Final = "asgi_guard.databases"
 CLIENT: Final = "asgi_guard.client"
 """Scope key of the client's address as the guard's trusted proxies know it, None if nobody does;
 present inside a guard that trusts proxies. Every room names this one."""
+
+CROSS_ORIGIN: Final = "asgi_guard.cross_origin"
+"""Scope key: True where a cross-origin policy has let a connection pass, False where its path is
+exempt from it, absent where nobody asked. A cookie proves nothing unless it is True."""
 
 
 def databases_of(scope: Scope) -> tuple[object, ...] | None:

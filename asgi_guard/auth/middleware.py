@@ -11,6 +11,7 @@ from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
 from asgi_guard.auth.announced import announcing
 from asgi_guard.auth.challenges import Challenges
+from asgi_guard.auth.socket_lease import serve_leased, take_lease
 from asgi_guard.auth.starlette_user import starlette_view
 from asgi_guard.errors import (
     AuthenticationError,
@@ -65,6 +66,7 @@ class AuthenticationMiddleware:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
+        take_lease(scope)  # of a middleware outside
         try:
             principal = await self._identify(scope)
         except (RejectionError, UnavailableError) as refusal:
@@ -79,7 +81,12 @@ class AuthenticationMiddleware:
         scope[CHALLENGES_KEY] = self._challenges.plain, self._challenges.failed
         # In place: layers outside read what the router inside writes into the scope (``endpoint``).
         scope["user"], scope["auth"] = starlette_view(principal)
-        await self.app(scope, receive, announcing(scope, send))
+        send = announcing(scope, send)
+        lease = take_lease(scope)
+        if lease is None:
+            await self.app(scope, receive, send)
+        else:
+            await serve_leased(lease, self.app, scope, receive, send)
 
     async def _identify(self, scope: Scope) -> Principal | None:
         try:

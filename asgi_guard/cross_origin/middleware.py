@@ -6,6 +6,7 @@ from typing import Final
 
 from asgi_guard._internal.asgi import HeaderList, add_vary, on_response_start
 from asgi_guard._internal.events import emit
+from asgi_guard._internal.guard_marks import CROSS_ORIGIN
 from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import send_problem
@@ -58,7 +59,11 @@ class CrossOriginMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; anything but HTTP and WebSocket passes through untouched."""
-        if scope["type"] not in {"http", "websocket"} or self._policy.is_exempt(scope):
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        scope[CROSS_ORIGIN] = False
+        if self._policy.is_exempt(scope):
             await self.app(scope, receive, send)
             return
         seen = read_evidence(scope)
@@ -66,6 +71,7 @@ class CrossOriginMiddleware:
         if scope["type"] == "http":
             send = on_response_start(send, _vary)
         if decision.verdict is Verdict.ALLOW:
+            scope[CROSS_ORIGIN] = True
             await self.app(scope, receive, send)
             return
         self._report(seen, decision, scope)

@@ -72,11 +72,26 @@ def check(settings: GuardSettings) -> None:
     _kind("origins", settings.origins, OriginGate | None, "OriginPolicy([...])")
     _kind("trusted_proxies", settings.trusted_proxies, TrustedProxies, "TrustedProxies([...])")
     _kind("cross_origin", settings.cross_origin, CrossOriginPolicy, "CrossOriginPolicy(...)")
+    if settings.audit is not None:
+        _audit(settings)
     _identity(settings)
     _origins(settings)
+    _cookies(settings)
     _production(settings)
     if settings.databases:
         _databases(settings)
+
+
+def _audit(settings: GuardSettings) -> None:
+    from asgi_guard.audit_log import AuditLog  # noqa: PLC0415 - loads cryptography, where it is used
+
+    _kind("audit", settings.audit, AuditLog, "AuditLog(sinks=[...], signing_key=...)")
+    if any(sink is settings.audit for sink in settings.event_sinks):
+        raise ConfigError(
+            "audit",
+            "is among event_sinks as well, so that every event would be recorded twice",
+            "Leave it out of event_sinks.",
+        )
 
 
 def _choice(setting: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -118,6 +133,17 @@ def _origins(settings: GuardSettings) -> None:
         "is a stranger at the next",
         "Leave origins out, or give the same object to CORSPolicy(allow_origins=...).",
     )
+
+
+def _cookies(settings: GuardSettings) -> None:
+    if "/*" not in settings.cross_origin.exempt:
+        return
+    if any(getattr(each, "reads_cookies", False) for each in settings.authenticators):
+        raise ConfigError(
+            "cross_origin.exempt",
+            "exempts every path, so any page could act for whoever has the session cookie",
+            "Exempt single paths, or sign in with tokens instead of cookies.",
+        )
 
 
 def _production(settings: GuardSettings) -> None:

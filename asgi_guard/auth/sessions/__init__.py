@@ -9,17 +9,27 @@ the same identity and closed when it ends.
 from __future__ import annotations
 
 from asgi_guard._internal.memory_store import MemoryStore
+from asgi_guard.auth.sessions.authenticator import SessionAuthenticator
+from asgi_guard.auth.sessions.bearer import WebSocketBearer
+from asgi_guard.auth.sessions.cookie import SessionCookie
 from asgi_guard.auth.sessions.limits import SessionLimits
 from asgi_guard.auth.sessions.service import SessionService
 from asgi_guard.auth.sessions.session import IssuedSession, Session, SessionState
 from asgi_guard.auth.sessions.states import SessionStateTooLargeError
+from asgi_guard.auth.sessions.tickets import TicketAuthenticator, WebSocketTicket, WebSocketTickets
 
 __all__ = [
     "IssuedSession",
     "MemoryStore",
     "Session",
+    "SessionAuthenticator",
+    "SessionCookie",
     "SessionLimits",
     "SessionService",
     "SessionState",
     "SessionStateTooLargeError",
+    "TicketAuthenticator",
+    "WebSocketBearer",
+    "WebSocketTicket",
+    "WebSocketTickets",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
+import anyio
+
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.principal import session_hash
 from asgi_guard.auth.sessions.endings import Endings, stamps_of
@@ -19,6 +21,7 @@ from asgi_guard.auth.sessions.session import IssuedSession, Session
 from asgi_guard.auth.sessions.states import SessionStates
 from asgi_guard.auth.sessions.table import Found, Gone, SessionTable
 from asgi_guard.auth.sessions.wakeups import Wakeups
+from asgi_guard.auth.socket_lease import Ticker
 from asgi_guard.errors import AuthenticationError, ConfigError, UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore
 from asgi_guard.secret import Secret
@@ -33,6 +36,7 @@ class SessionLifecycle:
         store: Where sessions are kept.
         limits: How long they last.
         clock: Where "now" comes from.
+        ticker: Waits between the checks of an open socket.
 
     Raises:
         ConfigError: *store* is no `KeyValueStore`.
@@ -44,12 +48,14 @@ class SessionLifecycle:
         *,
         limits: SessionLimits | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        ticker: Ticker = anyio.sleep,
     ) -> None:
         if isinstance(store, type) or not isinstance(store, KeyValueStore):
             raise ConfigError("SessionService.store", f"is {store!r}", "Pass e.g. MemoryStore().")
         self.limits = limits or SessionLimits()
         self.wakeups = Wakeups()
-        self._clock = clock
+        self.clock = self._clock = clock
+        self.ticker = ticker
         longest, idle = self.limits.absolute, self.limits.idle
         self._endings = Endings(store, lifetime=longest)
         self._table = SessionTable(store, endings=self._endings, idle=idle, clock=clock)

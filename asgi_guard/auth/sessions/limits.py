@@ -24,6 +24,8 @@ class SessionLimits:
             up to this much early, never late.
         per_user: Sessions of a user in a tenant; a further login ends the oldest.
         state_bytes: Largest state that is kept with a session.
+        check_sockets_every: Seconds within which a session that another process ended closes
+            its open WebSockets.
 
     Raises:
         ConfigError: One is out of range.
@@ -34,6 +36,7 @@ class SessionLimits:
     touch_every: float = 60.0
     per_user: int = 50
     state_bytes: int = 16_384
+    check_sockets_every: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what would end no session, or every one."""
@@ -41,7 +44,12 @@ class SessionLimits:
         _check("idle", self.idle, within=0 < self.idle <= self.absolute)
         _check("touch_every", self.touch_every, within=0 <= self.touch_every <= self.idle / 2)
         _check("per_user", self.per_user, within=1 <= self.per_user <= 500)  # noqa: PLR2004 - fits
+        _check("check_sockets_every", self.check_sockets_every, within=self._often_enough)
         _check("state_bytes", self.state_bytes, within=0 < self.state_bytes <= _MOST_STATE)
+
+    @property
+    def _often_enough(self) -> bool:
+        return 0 < self.check_sockets_every <= self.idle
 
 
 def _check(name: str, value: float, *, within: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import anyio
+
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.auth.sessions.endings import group_key
 from asgi_guard.auth.sessions.exchange import Exchange, member_of
@@ -16,6 +18,7 @@ from asgi_guard.auth.sessions.reporting import reported
 from asgi_guard.auth.sessions.rights import check_group, check_tenant
 from asgi_guard.auth.sessions.session import IssuedSession, Session, SessionState
 from asgi_guard.auth.sessions.table import Found, Gone
+from asgi_guard.auth.socket_lease import Ticker
 from asgi_guard.errors import AuthenticationError, ConfigError, UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore
 from asgi_guard.secret import Secret
@@ -34,6 +37,7 @@ class SessionService(SessionLifecycle):
         limits: How long sessions last and how much they hold; the same in every process.
         memberships: Asked by `switch_tenant`.
         clock: Where "now" comes from.
+        ticker: Waits between the checks of an open socket.
 
     Raises:
         ConfigError: *store* is no `KeyValueStore`.
@@ -53,8 +57,9 @@ class SessionService(SessionLifecycle):
         limits: SessionLimits | None = None,
         memberships: Memberships | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        ticker: Ticker = anyio.sleep,
     ) -> None:
-        super().__init__(store, limits=limits, clock=clock)
+        super().__init__(store, limits=limits, clock=clock, ticker=ticker)
         self._memberships = memberships
         self._exchange = Exchange(
             self._table,

@@ -1,0 +1,72 @@
+"""Buffers for keys and tokens that are overwritten after use, as far as Python lets them be.
+
+Strings and bytes stay in memory until something else is written over them: in a core dump, in
+swap, in the memory of whoever may trace the process. A `bytearray` can be overwritten. Best
+effort: what a library copies on its way is out of reach.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["random_buffer", "scratch", "wipe"]
+
+_RANDOM = "/dev/urandom"
+
+
+def wipe(buffer: bytearray) -> None:
+    """Overwrite *buffer* with zeros, in place."""
+    ctypes.memset(_address(buffer), 0, len(buffer)) if buffer else None
+
+
+@contextmanager
+def scratch(buffer: bytearray) -> Iterator[bytearray]:
+    """Keep *buffer* out of swap for the block where allowed, and overwrite it at the end."""
+    locked = _lock(buffer)
+    try:
+        yield buffer
+    finally:
+        wipe(buffer)
+        if locked:
+            _libc().munlock(ctypes.c_void_p(_address(buffer)), ctypes.c_size_t(len(buffer)))
+
+
+def random_buffer(size: int) -> bytearray:
+    """Return *size* random bytes of the kernel, of which no other copy was made."""
+    buffer = bytearray(size)
+    with suppress(FileNotFoundError):  # a root folder without /dev
+        fd = os.open(_RANDOM, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.readv(fd, [buffer]) == size:
+                return buffer
+        finally:
+            os.close(fd)
+    buffer[:] = os.urandom(size)
+    return buffer
+
+
+def _lock(buffer: bytearray) -> bool:
+    # Limits for unprivileged users are small (ulimit -l): without a lock it works all the same.
+    libc = _libc()
+    if libc is None or not buffer:
+        return False
+    return bool(libc.mlock(ctypes.c_void_p(_address(buffer)), ctypes.c_size_t(len(buffer))) == 0)
+
+
+def _address(buffer: bytearray) -> int:
+    return ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
+
+
+@lru_cache(maxsize=1)
+def _libc() -> Any:
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        library.mlock, library.munlock  # noqa: B018 - looked up now, or it is not there
+    except (OSError, AttributeError):
+        return None
+    return library
