@@ -181,6 +181,56 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
         "warning",
         "auth",
     ),
+    EventKind("SESSION_CREATED", "A login made a session, or was to.", _ANY, "info", "auth"),
+    EventKind(
+        "SESSION_REFUSED",
+        "A session id was not accepted; the reason says whether it ended, or never was.",
+        _REFUSED,
+        "warning",
+        "auth",
+    ),
+    EventKind(
+        "SESSION_RENEWED",
+        "A session got a new id, or was to: its rights changed.",
+        _ANY,
+        "info",
+        "auth",
+    ),
+    EventKind(
+        "SESSION_TENANT_SWITCHED",
+        "A user went to another tenant under a new session id, or was not let in.",
+        _ANY,
+        "info",
+        "auth",
+    ),
+    EventKind("SESSION_EXTENDED", "A session's idle time began anew.", _ANY, "info", "auth"),
+    EventKind(
+        "SESSION_TERMINATED", "A session was ended; the reason says by what.", _ANY, "info", "auth"
+    ),
+    EventKind(
+        "SESSIONS_TERMINATED",
+        "All sessions of a user or tenant were ended.",
+        _ANY,
+        "notice",
+        "auth",
+    ),
+    EventKind(
+        "SESSION_STATE_KEPT", "Data was kept with a session, or was to be.", _ANY, "info", "auth"
+    ),
+    EventKind(
+        "SOCKET_CLOSED",
+        "An open WebSocket was closed with 4401: its credential ended; error: nobody could say.",
+        _REFUSED,
+        "info",
+        "auth",
+    ),
+    EventKind(
+        "SOCKET_TICKET_ISSUED",
+        "A single-use ticket for a WebSocket was issued.",
+        _ANY,
+        "info",
+        "auth",
+    ),
     EventKind("TOKEN_ISSUED", "A token was signed.", _ALLOWED, "info", "auth"),
     EventKind(
         "TOKEN_REVOKED",
