@@ -33,6 +33,7 @@ __all__ = [
     "GuardError",
     "InsufficientScopeError",
     "IsolationError",
+    "LoginRefusedError",
     "MissingExtraError",
     "NotReadyError",
     "PasswordRejectedError",
@@ -166,6 +167,14 @@ class DPoPNonceError(DPoPProofError):
 
     code = "use_dpop_nonce"
     title = "DPoP nonce required"
+
+
+class LoginRefusedError(RejectionError):
+    """A login or logout through another provider did not hold; beginning anew may help."""
+
+    code = "login_refused"
+    status = 400
+    title = "Login refused"
 
 
 class ThrottledError(RejectionError):
