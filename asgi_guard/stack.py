@@ -30,6 +30,7 @@ from asgi_guard.integrations.hosts import is_a, keep_status_of_errors
 from asgi_guard.protocols import ASGIApp, Receive, Scope, Send
 from asgi_guard.security_headers import SecurityHeadersMiddleware
 from asgi_guard.settings import GuardSettings
+from asgi_guard.settings.auditing import open_audit
 from asgi_guard.settings.checks import header_set
 from asgi_guard.settings.startup import Readiness, ReadyGate
 from asgi_guard.settings.verification import verify_database
@@ -67,6 +68,7 @@ class Guard:
             verify=partial(verify_database, tables=settings.tables),
             enforce=settings.startup_checks == "enforce",
             clock=settings.clock,
+            first=None if settings.audit is None else partial(open_audit, settings.audit),
         )
         self._subscribed = False
         self._wrap(_nothing)
@@ -97,6 +99,7 @@ class Guard:
             self._subscribed = True
             for sink in self.settings.event_sinks:
                 subscribe(sink)
+            self._keep_record()
         if is_a(app, "starlette.applications", "Starlette"):
             return self._install_in_starlette(app)
         keep_status_of_errors(app)
@@ -137,7 +140,24 @@ class Guard:
             id_header=self.settings.request_id_header,
             resolver=self.settings.resolver,
             proxies=self.settings.trusted_proxies,
+            close=None if self.settings.audit is None else self._close,
         )
+
+    def _keep_record(self) -> None:
+        audit = self.settings.audit
+        if audit is None:
+            return
+        subscribe(audit)
+        if self.settings.databases:
+            from asgi_guard.integrations import sql_audit  # noqa: PLC0415 - loads SQLAlchemy
+
+            sql_audit.audit_databases(self.settings.databases, audit, clock=self.settings.clock)
+
+    async def _close(self) -> None:
+        """End what `readiness` has begun, so that a server that starts us again begins anew."""
+        self.readiness.again()
+        if self.settings.audit is not None:
+            await self.settings.audit.aclose()
 
     def _layers(self) -> Iterator[Layer]:
         """Give the layers, outermost first: each sees every answer of those after it."""
@@ -193,6 +213,7 @@ class GuardedApp:
         id_header: Header whose request id is taken over; None for nobody's.
         resolver: How a request names its tenant; one that does by path moves ``root_path``.
         proxies: Whose word on the client's address is taken, for every event of every layer.
+        close: Run when the app has shut down.
     """
 
     asgi_guard_installed = True  # guard_marks.INSTALLED
@@ -207,19 +228,22 @@ class GuardedApp:
         id_header: str | None,
         resolver: object,
         proxies: TrustedProxies,
+        close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.app = app
         self._stack = stack
         self._databases = databases
         self._readiness = readiness
         self._proxies = proxies or None
+        self._close = close
         self._mover = resolver if isinstance(resolver, RootPathMover) else None
         self._trusted_id = None if id_header is None else field_name("request_id_header", id_header)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan."""
         if scope["type"] == "lifespan":
-            await CheckedLifespan(self.app, self._readiness.ensure).run(scope, receive, send)
+            lifespan = CheckedLifespan(self.app, self._readiness.ensure, self._close)
+            await lifespan.run(scope, receive, send)
             return
         if databases_of(scope) is not None:
             # Two guards could prove two tenants for one request; neither may be believed.

@@ -23,13 +23,29 @@ class CheckedLifespan:
             (Django, apps that know HTTP alone), or returns without an answer, does not: the
             protocol is then answered for it.
         check: Raises `NotReadyError` when nothing may be served.
+        close: Run once the app has shut down, before the server is told so: it stops the loop.
     """
 
-    __slots__ = ("_answered", "_app", "_check", "_receive", "_refused", "_send", "_taken")
+    __slots__ = (
+        "_answered",
+        "_app",
+        "_check",
+        "_close",
+        "_receive",
+        "_refused",
+        "_send",
+        "_taken",
+    )
 
-    def __init__(self, app: ASGIApp, check: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        check: Callable[[], Awaitable[None]],
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._app = app
         self._check = check
+        self._close = close
         self._taken = False
         self._answered = False
         self._refused: NotReadyError | None = None
@@ -51,7 +67,12 @@ class CheckedLifespan:
         if self._refused is None and not self._answered:
             await self._answer_alone()
         if self._refused is not None:
+            await self._end()
             raise self._refused
+
+    async def _end(self) -> None:
+        if self._close is not None:
+            await self._close()
 
     async def _to_app(self) -> MutableMapping[str, Any]:
         if self._refused is not None:
@@ -66,8 +87,9 @@ class CheckedLifespan:
         self._answered = True
         if message["type"] == "lifespan.startup.complete":
             await self._complete()
-        else:
-            await self._send(message)
+            return
+        await self._end()  # every other message is the app's last
+        await self._send(message)
 
     async def _complete(self) -> None:
         try:
@@ -84,4 +106,5 @@ class CheckedLifespan:
         await self._complete()
         if self._refused is None:
             await self._receive()
+            await self._end()
             await self._send({"type": "lifespan.shutdown.complete"})

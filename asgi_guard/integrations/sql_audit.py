@@ -11,6 +11,7 @@ and its request answered with 503. With ``"best_effort"`` it is queued, and coun
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
@@ -25,9 +26,10 @@ from asgi_guard.protocols import Clock, SecurityEvent
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import entered_context
 
-__all__ = ["audit_writes", "kind_of"]
+__all__ = ["audit_databases", "audit_writes", "kind_of"]
 
 _WRITES: Final = "asgi_guard.audited_writes"
+_KINDS: Final = frozenset({"write", "unknown", "commit"})
 _MOST_TABLES: Final = 20
 
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -36,6 +38,7 @@ _READS: Final = re.compile(
     r"|begin|start|explain(?!\s+(?:\(|analy)))\b",
     re.IGNORECASE,
 )
+_ENDS: Final = re.compile(r"(?:^|;)\s*(?:commit|end|prepare\s+transaction)\b", re.IGNORECASE)
 _CHANGES: Final = re.compile(r"\b(?:insert|update|delete|merge|truncate|into)\b", re.IGNORECASE)
 _CALL: Final = re.compile(r"(?<![.\w])(?:\"?\w+\"?\s*\.\s*)?\"?(\w+)\"?\s*\(")
 _TABLE: Final = re.compile(
@@ -52,7 +55,7 @@ _HARMLESS: Final = frozenset(
         "filter", "from", "greatest", "having", "in", "intersect", "is", "join", "json_agg",
         "jsonb_agg", "lateral", "least", "length", "like", "limit", "lower", "max", "min", "not",
         "now", "nullif", "numeric", "offset", "on", "or", "over", "partition", "round",
-        "row_number", "select", "string_agg", "substring", "sum", "then", "trim", "unnest",
+        "row_number", "select", "string_agg", "substring", "sum", "then", "trim", "union", "unnest",
         "upper", "using", "values", "varchar", "when", "where", "with",
     }
 )
@@ -61,7 +64,14 @@ _HARMLESS: Final = frozenset(
 # By dialect: an engine with execution options is another object with the same dialect and events.
 _AUDITED: Final[WeakKeyDictionary[Dialect, list[AuditLog]]] = WeakKeyDictionary()
 
-Kind = Literal["read", "write", "unknown"]
+Kind = Literal["read", "write", "unknown", "commit"]
+
+
+def audit_databases(databases: Iterable[object], audit: AuditLog, *, clock: Clock) -> None:
+    """Do `audit_writes` for each SQLAlchemy engine among *databases*."""
+    for database in databases:
+        if isinstance(database, Engine | AsyncEngine):
+            audit_writes(database, audit, clock=clock)
 
 
 def audit_writes(
@@ -84,7 +94,7 @@ def audit_writes(
         return
     _AUDITED[inner.dialect].append(audit)
     event.listen(inner, "begin", _forget)
-    event.listen(inner, "after_cursor_execute", _note)
+    event.listen(inner, "before_cursor_execute", writes.note)
     event.listen(inner, "commit", writes.record)
 
 
@@ -96,6 +106,8 @@ def kind_of(statement: str) -> Kind:
     database is asked when the transaction ends.
     """
     text = _COMMENT.sub(" ", statement)
+    if _ENDS.search(text):
+        return "commit"
     if not _READS.match(text) or _CHANGES.search(text):
         return "write"
     calls = {found.lower() for found in _CALL.findall(text)}
@@ -108,6 +120,30 @@ class _Writes:
     def __init__(self, audit: AuditLog, clock: Clock) -> None:
         self._audit = audit
         self._clock = clock
+
+    def note(
+        self,
+        connection: Connection,
+        _cursor: Any,
+        statement: str,
+        _parameters: Any,
+        _context: Any,
+        _many: bool,  # noqa: FBT001 - SQLAlchemy's signature
+    ) -> None:
+        """Remember a statement that may write; one that commits by its text is recorded first.
+
+        Raises:
+            AuditUnavailableError: As `record`.
+        """
+        kind = kind_of(statement)
+        if kind == "read":
+            return
+        noted = connection.info.setdefault(_WRITES, {})
+        noted[kind] = noted.get(kind, 0) + 1
+        for name in _tables(statement):
+            noted[name] = 1
+        if kind == "commit":
+            self.record(connection)
 
     def record(self, connection: Connection) -> None:
         """Record the transaction that is about to be committed, if it writes.
@@ -140,7 +176,7 @@ class _Writes:
         self._audit.record_blocking(happened, connection=connection)
 
     def _event(self, context: UserExecutionContext, noted: dict[str, int]) -> SecurityEvent:
-        tables = sorted(name for name in noted if name not in {"write", "unknown"})
+        tables = sorted(name for name in noted if name not in _KINDS)
         return SecurityEvent(
             name="GUARDED_WRITE",
             outcome="allowed",
@@ -164,23 +200,6 @@ class _Writes:
 def _tables(statement: str) -> tuple[str, ...]:
     found = _TABLE.findall(_COMMENT.sub(" ", statement))
     return tuple({name.replace('"', "")[:63] for name in found if name.lower() != "set"})
-
-
-def _note(
-    connection: Connection,
-    _cursor: Any,
-    statement: str,
-    _parameters: Any,
-    _context: Any,
-    _many: bool,  # noqa: FBT001 - SQLAlchemy's signature
-) -> None:
-    kind = kind_of(statement)
-    if kind == "read":
-        return
-    noted = connection.info.setdefault(_WRITES, {})
-    noted[kind] = noted.get(kind, 0) + 1
-    for name in _tables(statement):
-        noted[name] = 1
 
 
 def _forget(connection: Connection) -> None:

@@ -20,7 +20,8 @@ from asgi_guard.tenancy.membership import Memberships
 from asgi_guard.tenancy.resolvers.custom import ResolverLike
 from asgi_guard.tenancy.tenant_id import UUID, TenantIdShape
 
-if TYPE_CHECKING:  # loads SQLAlchemy
+if TYPE_CHECKING:  # loads SQLAlchemy and cryptography
+    from asgi_guard.audit_log import AuditLog
     from asgi_guard.rls.inventory import TableSource
     from asgi_guard.rls.policies import TenantPolicies
 
@@ -67,6 +68,11 @@ class GuardSettings:
         request_id_header: Lower-case header whose id is taken over from a caller; None never
             believes one. Set it only behind a proxy that writes it.
         trusted_proxies: Whose word on scheme, host and client is believed.
+        audit: An `AuditLog`. The guard opens it before it serves, closes it at shutdown, reads
+            the event stream with it, and records every transaction of *databases* that writes.
+            With ``mode="required"`` a write that cannot be recorded is refused with 503. It
+            knows SQLAlchemy engines; a raw asyncpg pool's writes are recorded with
+            ``audit.record(event, connection=connection)``.
         event_sinks: Subscribed to the event stream when the guard is installed.
         clock: Where time comes from.
 
@@ -92,6 +98,7 @@ class GuardSettings:
     environment: Environment = "production"
     request_id_header: str | None = None
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    audit: AuditLog | None = None
     event_sinks: Iterable[EventSink] = ()
     clock: Clock = SYSTEM_CLOCK
 

@@ -34,10 +34,18 @@ class Readiness:
         verify: Looks at one of them. A `NotReadyError` says that it cannot be reached.
         enforce: Refuse to serve on a finding; else report it and serve.
         clock: Where time comes from.
+        first: What is done before anything is looked at, e.g. opening the audit log. Its
+            `NotReadyError` refuses, whatever *enforce* says.
     """
 
     def __init__(
-        self, databases: Iterable[object], *, verify: Verify, enforce: bool, clock: Clock
+        self,
+        databases: Iterable[object],
+        *,
+        verify: Verify,
+        enforce: bool,
+        clock: Clock,
+        first: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._databases = tuple(databases)
         self._verify = verify
@@ -46,7 +54,8 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._refusal: NotReadyError | None = None
         self._retry_at = 0.0
-        self.ready = not self._databases
+        self._first = first
+        self.ready = not self._databases and first is None
 
     async def ensure(self) -> None:
         """Return once everything has been found safe; callers that come together share one try.
@@ -63,14 +72,29 @@ class Readiness:
             return  # whoever held the lock before has passed
         if self._refusal is not None and self._clock.monotonic() < self._retry_at:
             raise self._refusal.with_traceback(None)
+        if self._first is not None:
+            await self._do_first(self._first)
         findings = [text for each in self._databases for text in await self._look_at(each)]
         if findings:
             _report(findings, enforced=self._enforce)
         if findings and self._enforce:
-            self._refusal = NotReadyError("startup_checks_failed", _message(findings))
-            self._retry_at = self._clock.monotonic() + _RETRY_SECONDS
-            raise self._refusal
+            raise self._refused(NotReadyError("startup_checks_failed", _message(findings)))
         self.ready = True
+
+    def again(self) -> None:
+        """Look again before anything is served: what was done first has been undone."""
+        self.ready = not self._databases and self._first is None
+
+    async def _do_first(self, first: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await first()
+        except NotReadyError as refusal:
+            raise self._refused(refusal) from refusal.__cause__
+
+    def _refused(self, refusal: NotReadyError) -> NotReadyError:
+        self._refusal = refusal
+        self._retry_at = self._clock.monotonic() + _RETRY_SECONDS
+        return refusal
 
     async def _look_at(self, database: object) -> list[str]:
         try:
