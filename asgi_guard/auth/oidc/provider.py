@@ -89,6 +89,8 @@ class OIDCProvider:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ConfigError("OIDCProvider.name", f"{self.name!r} is no slug", "Use e.g. google.")
         self._check_addresses()
+        if not isinstance(self.client_id, str) or not self.client_id.strip():
+            raise ConfigError("OIDCProvider.client_id", "is no text", "As the provider gave it.")
         if isinstance(self.client_auth, type) or not isinstance(
             self.client_auth, ClientAuthentication
         ):
