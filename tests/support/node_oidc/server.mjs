@@ -90,6 +90,7 @@ function newKeys() {
 function build(issuer) {
   const made = new Provider(issuer, {
     clients: settings.clients,
+    clientDefaults: { id_token_signed_response_alg: settings.algorithms[0] },
     jwks: { keys },
     adapter: Adapter,
     cookies: { keys: cookieKeys },
