@@ -49,7 +49,7 @@ class OwnerFolder:
         except FileNotFoundError:
             return None
 
-    def replace(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, content: bytes | bytearray) -> None:
         """Put *content* in a file's place at once; see `replace_private`. Hold the lock."""
         replace_private(self.path / name, content)
 

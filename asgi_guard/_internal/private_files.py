@@ -22,6 +22,7 @@ __all__ = [
     "locked",
     "private_folder",
     "read_private",
+    "read_private_buffer",
     "replace_private",
 ]
 
@@ -53,7 +54,22 @@ def read_private(path: Path, *, limit: int) -> bytes:
     return content
 
 
-def create_private(path: Path, content: bytes) -> None:
+def read_private_buffer(path: Path, *, limit: int) -> bytearray:
+    """As `read_private`, into a buffer that the caller can overwrite; no other copy is made."""
+    fd = _open(path)
+    try:
+        found = os.fstat(fd)
+        _check_owner(path, found, regular=True)
+        if found.st_size > limit:
+            raise ConfigError(str(path), f"has more than {limit} bytes", "Is it the right file?")
+        content = bytearray(found.st_size)
+        del content[os.readv(fd, [content]) :]
+    finally:
+        os.close(fd)
+    return content
+
+
+def create_private(path: Path, content: bytes | bytearray) -> None:
     """Write a new file of mode 0600, and see it onto the disk.
 
     Raises:
@@ -63,7 +79,7 @@ def create_private(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def replace_private(path: Path, content: bytes) -> None:
+def replace_private(path: Path, content: bytes | bytearray) -> None:
     """Put *content* in the file's place at once: a reader sees the old or the new, whole.
 
     Temporary file, ``fsync``, ``rename``, ``fsync`` of the folder; a crash at any point leaves
@@ -155,13 +171,17 @@ def _check_owner(path: Path, found: os.stat_result, *, regular: bool) -> None:
         )
 
 
-def _write(path: Path, content: bytes, flag: int) -> None:
+def _write(path: Path, content: bytes | bytearray, flag: int) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | flag | _NO_LINK, _PRIVATE_FILE)
-    with os.fdopen(fd, "wb") as file:
+    try:
         os.fchmod(fd, _PRIVATE_FILE)  # whatever the umask took or a leftover had
-        file.write(content)
-        file.flush()
+        with memoryview(content) as rest:  # no file object: its buffer would keep a copy of keys
+            written = 0
+            while written < len(rest):
+                written += os.write(fd, rest[written:])
         os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _sync_folder(path: Path) -> None:

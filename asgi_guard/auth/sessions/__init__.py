@@ -12,6 +12,9 @@ from asgi_guard._internal.memory_store import MemoryStore
 from asgi_guard.auth.sessions.authenticator import SessionAuthenticator
 from asgi_guard.auth.sessions.bearer import WebSocketBearer
 from asgi_guard.auth.sessions.cookie import SessionCookie
+from asgi_guard.auth.sessions.file_required import requires_session
+from asgi_guard.auth.sessions.file_session import LocalSession, SessionFacts
+from asgi_guard.auth.sessions.file_store import FileSessionStore
 from asgi_guard.auth.sessions.limits import SessionLimits
 from asgi_guard.auth.sessions.service import SessionService
 from asgi_guard.auth.sessions.session import IssuedSession, Session, SessionState
@@ -19,11 +22,14 @@ from asgi_guard.auth.sessions.states import SessionStateTooLargeError
 from asgi_guard.auth.sessions.tickets import TicketAuthenticator, WebSocketTicket, WebSocketTickets
 
 __all__ = [
+    "FileSessionStore",
     "IssuedSession",
+    "LocalSession",
     "MemoryStore",
     "Session",
     "SessionAuthenticator",
     "SessionCookie",
+    "SessionFacts",
     "SessionLimits",
     "SessionService",
     "SessionState",
@@ -32,4 +38,5 @@ __all__ = [
     "WebSocketBearer",
     "WebSocketTicket",
     "WebSocketTickets",
+    "requires_session",
 ]

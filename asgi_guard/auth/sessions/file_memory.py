@@ -14,26 +14,41 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["random_buffer", "scratch", "wipe"]
+__all__ = ["dispose", "keep_from_swap", "random_buffer", "scratch", "wipe"]
 
 _RANDOM = "/dev/urandom"
 
 
 def wipe(buffer: bytearray) -> None:
     """Overwrite *buffer* with zeros, in place."""
-    ctypes.memset(_address(buffer), 0, len(buffer)) if buffer else None
+    if buffer:
+        ctypes.memset(_address(buffer), 0, len(buffer))
+
+
+def keep_from_swap(buffer: bytearray) -> None:
+    """Lock *buffer* into memory (mlock), where this user may; else do nothing.
+
+    Limits for unprivileged users are small (``ulimit -l``): it works all the same.
+    """
+    if buffer and (libc := _libc()) is not None:
+        libc.mlock(ctypes.c_void_p(_address(buffer)), ctypes.c_size_t(len(buffer)))
+
+
+def dispose(buffer: bytearray) -> None:
+    """Overwrite *buffer*, and let go of its lock."""
+    wipe(buffer)
+    if buffer and (libc := _libc()) is not None:
+        libc.munlock(ctypes.c_void_p(_address(buffer)), ctypes.c_size_t(len(buffer)))
 
 
 @contextmanager
 def scratch(buffer: bytearray) -> Iterator[bytearray]:
-    """Keep *buffer* out of swap for the block where allowed, and overwrite it at the end."""
-    locked = _lock(buffer)
+    """Keep *buffer* out of swap for the block, and overwrite it at the end."""
+    keep_from_swap(buffer)
     try:
         yield buffer
     finally:
-        wipe(buffer)
-        if locked:
-            _libc().munlock(ctypes.c_void_p(_address(buffer)), ctypes.c_size_t(len(buffer)))
+        dispose(buffer)
 
 
 def random_buffer(size: int) -> bytearray:
@@ -48,14 +63,6 @@ def random_buffer(size: int) -> bytearray:
             os.close(fd)
     buffer[:] = os.urandom(size)
     return buffer
-
-
-def _lock(buffer: bytearray) -> bool:
-    # Limits for unprivileged users are small (ulimit -l): without a lock it works all the same.
-    libc = _libc()
-    if libc is None or not buffer:
-        return False
-    return bool(libc.mlock(ctypes.c_void_p(_address(buffer)), ctypes.c_size_t(len(buffer))) == 0)
 
 
 def _address(buffer: bytearray) -> int:
