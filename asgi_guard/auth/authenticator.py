@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from asgi_guard._internal.asgi import single_header
 from asgi_guard._internal.clock import SYSTEM_CLOCK
+from asgi_guard.auth.jose.dual_verifier import DualAlgorithmVerifier
 from asgi_guard.auth.jose.key_source import PinnedKey
 from asgi_guard.auth.jose.policy import JwtPolicy
 from asgi_guard.auth.jose.refusal import refuse
@@ -33,8 +34,9 @@ class BearerAuthenticator:
 
     challenges: Final = (b"Bearer",)
 
-    def __init__(self, verifier: TokenVerifier) -> None:
-        if not isinstance(verifier, TokenVerifier) or "access" not in verifier.policy.types:
+    def __init__(self, verifier: TokenVerifier | DualAlgorithmVerifier) -> None:
+        known = isinstance(verifier, TokenVerifier | DualAlgorithmVerifier)
+        if not known or "access" not in verifier.policy.types:
             raise ConfigError("verifier", "verifies no access tokens", "Pass a TokenVerifier.")
         self._verifier = verifier
 

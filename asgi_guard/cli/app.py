@@ -12,6 +12,7 @@ from asgi_guard.cli.api_keys import api_keys
 from asgi_guard.cli.audit import audit
 from asgi_guard.cli.demo import load_demo
 from asgi_guard.cli.keys import keys
+from asgi_guard.cli.keys_migration import migrate
 from asgi_guard.errors import GuardError
 
 __all__ = ["app"]
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(api_keys, name="api-keys")
 app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")
+keys.add_typer(migrate, name="migrate-hs256")
 
 
 @app.callback()

@@ -7,6 +7,8 @@ is weak, torn in a rotation, or readable by others.
 
 from __future__ import annotations
 
+from asgi_guard.auth.jose.dual_verifier import DualAlgorithmVerifier
+from asgi_guard.auth.jose.hs256_migration import MigrationState
 from asgi_guard.auth.jose.issued_token import IssuedToken
 from asgi_guard.auth.jose.issuer import TokenIssuer
 from asgi_guard.auth.jose.jwks_document import JWKSDocument
@@ -17,6 +19,7 @@ from asgi_guard.auth.jose.key_source import KeySet, KeySource, PinnedKey, Signin
 from asgi_guard.auth.jose.key_view import KeyStatus
 from asgi_guard.auth.jose.policy import JwtPolicy
 from asgi_guard.auth.jose.remote_keys import RemoteKeys
+from asgi_guard.auth.jose.resigner import Resigner
 from asgi_guard.auth.jose.revocations import TokenRevocations
 from asgi_guard.auth.jose.signing_key import SigningKey
 from asgi_guard.auth.jose.verification_key import VerificationKey
@@ -24,6 +27,7 @@ from asgi_guard.auth.jose.verified_token import VerifiedToken
 from asgi_guard.auth.jose.verifier import TokenVerifier
 
 __all__ = [
+    "DualAlgorithmVerifier",
     "FolderKeyStore",
     "IssuedToken",
     "JWKSDocument",
@@ -34,8 +38,10 @@ __all__ = [
     "KeySource",
     "KeyStatus",
     "KeyStore",
+    "MigrationState",
     "PinnedKey",
     "RemoteKeys",
+    "Resigner",
     "SigningKey",
     "SigningKeySource",
     "TokenIssuer",

@@ -37,21 +37,24 @@ class Case:
     family: Family | None = None
     details: dict[str, str | int | float | bool | None] = field(default_factory=dict)
 
+    def refuse_as(self, event: str) -> None:
+        """Give a refusal another name."""
+        self.refused = event
+
 
 @contextmanager
-def reported(event: str, *, refused: str = "", clock: Clock) -> Iterator[Case]:
+def reported(event: str, *, clock: Clock) -> Iterator[Case]:
     """Leave one event about a block, however it ends.
 
     Args:
         event: Its name.
-        refused: Its name for a refusal or failure, if it is another.
         clock: Of the event's time.
 
     Raises:
         RefreshRefusedError: The block raised it, or a token did not verify.
         UnavailableError: The block raised it, or something that is none of our errors.
     """
-    case = Case(event=event, refused=refused or event)
+    case = Case(event=event, refused=event)
     reason = ""
     try:
         yield case

@@ -156,7 +156,8 @@ class RefreshTokens:
             UnavailableError: The store does not answer, or too many tokens wait to be signed. The
                 client may send the same token again.
         """
-        with reported("REFRESH_ROTATED", refused="REFRESH_REFUSED", clock=self._clock) as case:
+        with reported("REFRESH_ROTATED", clock=self._clock) as case:
+            case.refuse_as("REFRESH_REFUSED")
             verified = await self._verifier.verify(token, token_type=_TYPE)
             case.details |= verified.details
             for _ in range(_ATTEMPTS):
@@ -247,7 +248,7 @@ class RefreshTokens:
         name, now = verified.claims["fam"], self._clock.now()
         standing = family.standing(str(verified.claims["jti"]), now=now, grace=self._grace)
         if standing == "reused":
-            case.refused = "REFRESH_REUSED"
+            case.refuse_as("REFRESH_REUSED")
             await self._end(name, "refresh_reused", case)
             raise RefreshRefusedError("refresh_reused")
         case.details["lost_reply"] = standing == "lost_reply"
