@@ -15,6 +15,7 @@ import structlog
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK, utc
 from asgi_guard._internal.redaction import redact_details
+from asgi_guard._internal.tracing import current_trace_id
 from asgi_guard.protocols import Clock, EventSink, SecurityEvent
 
 __all__ = ["LogSink", "emit", "routine_wanted", "subscribe"]
@@ -107,6 +108,8 @@ def emit(
         details: Plain values without secrets; what looks like one is replaced.
         **who: Further `SecurityEvent` fields: ``request_id``, ``tenant_id``, ``user_id`` ...
     """
+    if who.get("trace_id") is None and (trace_id := current_trace_id()) is not None:
+        who["trace_id"] = trace_id
     event = SecurityEvent(
         name=name,
         outcome=outcome,

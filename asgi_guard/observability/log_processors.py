@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from asgi_guard._internal.redaction import REDACTED, is_secret_key, redact_value
+from asgi_guard._internal.tracing import current_trace_id
 from asgi_guard.tenancy.current import entered_context
 
 __all__ = ["FIELDS", "add_context", "configure_logging", "log_processors", "redact"]
@@ -49,6 +50,8 @@ def add_context(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> 
         if name == "session_id" and value is not None:
             value = sha256(value.encode()).hexdigest()
         event_dict[name] = value or None
+    if event_dict["trace_id"] is None:
+        event_dict["trace_id"] = current_trace_id()
     return event_dict
 
 

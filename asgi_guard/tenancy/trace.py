@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from asgi_guard._internal.tracing import current_trace_id
 from asgi_guard.protocols import Scope
 
 __all__ = ["trace_id_of"]
@@ -18,10 +19,13 @@ _TRACEPARENT: Final = re.compile(
 
 
 def trace_id_of(scope: Scope) -> str | None:
-    """Return the trace id of a well-formed ``traceparent`` that was sent once, else None.
+    """Return the current trace's id, or that of a well-formed ``traceparent`` sent once, or None.
 
-    It comes from outside and is believed for correlation only.
+    The header comes from outside and is believed for correlation only.
     """
+    current = current_trace_id()
+    if current is not None:
+        return current
     found: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"traceparent":

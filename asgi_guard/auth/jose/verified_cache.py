@@ -10,7 +10,15 @@ from asgi_guard.auth.jose.key_source import KeySource
 from asgi_guard.auth.jose.verification_key import VerificationKey
 from asgi_guard.auth.jose.verified_token import VerifiedToken
 
-__all__ = ["VerifiedCache"]
+__all__ = ["CacheCounts", "VerifiedCache"]
+
+
+class CacheCounts(NamedTuple):
+    """How often a token was found remembered, how often not, and how many are."""
+
+    hits: int
+    misses: int
+    entries: int
 
 
 class _Entry(NamedTuple):
@@ -31,16 +39,22 @@ class VerifiedCache:
         size: Most entries; the oldest goes first. 0 keeps nothing.
     """
 
-    __slots__ = ("_entries", "_lock", "_policy", "size")
+    __slots__ = ("_entries", "_hits", "_lock", "_misses", "_policy", "size")
 
     def __init__(self, policy_hash: str, *, size: int) -> None:
         self.size = size
         self._policy = policy_hash.encode()
         self._entries: dict[bytes, _Entry] = {}
         self._lock = threading.Lock()
+        self._hits = self._misses = 0
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def counts(self) -> CacheCounts:
+        """What it has been good for; threads may make it miss a few."""
+        return CacheCounts(self._hits, self._misses, len(self._entries))
 
     def name(self, token: bytes, token_type: str) -> bytes:
         """Return the hash under which a token is kept."""
@@ -50,12 +64,15 @@ class VerifiedCache:
         """Return a token that would still verify, or None."""
         entry = self._entries.get(name)
         if entry is None:
+            self._misses += 1
             return None
         if (
             now < entry.token.expires_at
             and keys.find(entry.kid, entry.token.algorithm) is entry.key
         ):
+            self._hits += 1
             return entry.token
+        self._misses += 1
         self._entries.pop(name, None)
         return None
 

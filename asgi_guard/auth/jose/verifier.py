@@ -20,7 +20,7 @@ from asgi_guard.auth.jose.refusal import refuse
 from asgi_guard.auth.jose.revocations import TokenRevocations
 from asgi_guard.auth.jose.strict_json import frozen
 from asgi_guard.auth.jose.token_details import jti_details, kid_details
-from asgi_guard.auth.jose.verified_cache import VerifiedCache
+from asgi_guard.auth.jose.verified_cache import CacheCounts, VerifiedCache
 from asgi_guard.auth.jose.verified_token import VerifiedToken
 from asgi_guard.errors import AuthenticationError, ConfigError, UnavailableError
 from asgi_guard.protocols import Clock, Principal
@@ -106,6 +106,11 @@ class TokenVerifier:
         if ends is not None and await ends.is_revoked(found):
             refuse("token_revoked", found.details)
         return found
+
+    @property
+    def cache_counts(self) -> CacheCounts:
+        """How often a token was remembered from before, for metrics."""
+        return self._cache.counts
 
     def forget_verified(self) -> None:
         """Empty the cache, so that each token is verified again."""
