@@ -136,11 +136,7 @@ class SessionLogins:
         if found is None:
             return
         known = strict_object(found) or {}
-        owner = {"user_id": known["user"], "tenant_id": known["tenant"]}
-        if not await self._service.terminate_by_id(known["session"], **owner):
-            for each in await self._service.list_sessions(**owner):
-                if each.claims.get(_CLAIM) == reference:
-                    await self._service.terminate_by_id(each.session_id, **owner)
+        await self._service.terminate_origin(known["session"])
         await self._store.delete(_key(reference))
 
     def farewell(self) -> Sequence[Header]:
@@ -155,7 +151,7 @@ class SessionLogins:
 
     async def _note(self, reference: str, issued: IssuedSession) -> None:
         session = issued.session
-        kept = {"user": session.user_id, "tenant": session.tenant_id, "session": session.session_id}
+        kept = {"session": session.session_id}
         is_kept = False
         try:
             await self._store.put(

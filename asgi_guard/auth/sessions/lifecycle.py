@@ -219,6 +219,23 @@ class SessionLifecycle:
         owner = await self._table.owner(session_id)
         return owner == (user_id, tenant_id) and await self._end(session_id, reason="by_id")
 
+    async def terminate_origin(self, session_id: str) -> bool:
+        """End a session by the id it was made with, whatever it was renewed or switched to since.
+
+        For those who remember a login and not its session: a provider that says it is over.
+
+        Args:
+            session_id: Of what `create` returned, from the app's own memory; never a caller's.
+
+        Returns:
+            False if there is none any more.
+
+        Raises:
+            TenantAccessError: It is of another tenant than the request.
+            UnavailableError: The store does not answer; it may not have ended.
+        """
+        return is_session_id(session_id) and await self._end(session_id, reason="by_origin")
+
     async def _live(self, session_id: str | None, *, used: bool = True) -> Found:
         found: Found | Gone = Gone("", "session_malformed")
         if session_id is not None:

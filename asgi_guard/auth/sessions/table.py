@@ -14,7 +14,7 @@ __all__ = ["Found", "Gone", "SessionTable"]
 
 # An ended entry stays this long, so that an event can tell a session that ended from a guess.
 _LINGER: Final = 300.0
-_MOST_RENEWALS_FOLLOWED: Final = 16
+_MOST_RENEWALS_FOLLOWED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,9 @@ class SessionTable:
         old: Found | Gone = found
         while isinstance(old, Found):
             pointer = encode(Successor(session_id))
-            if await self._swap(old.session_id, old.raw, pointer, self._idle + _LINGER):
+            # As long as the new one may live: a provider's logout names the session it began.
+            ttl = max(pending.expires_at - self._clock.now(), self._idle) + _LINGER
+            if await self._swap(old.session_id, old.raw, pointer, ttl):
                 return await self._activate(session_id, pending)
             old = await self.find(old.session_id)  # touched meanwhile, or ended
         await self._store.delete(_key(session_id))
