@@ -6,7 +6,7 @@ can never disagree about what must be protected.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import MetaData, Table
@@ -32,6 +32,8 @@ class Inventory:
         system_only: Tables that the runtime role cannot reach at all.
         views: Views over guarded tables, run with the rights of whoever asks.
         default_schema: Where tables live that name no schema.
+        global_keys: Guarded tables whose keys may lack the tenant, for a while.
+        accepted: Findings of the audit that are told as warnings: code and object, and why.
     """
 
     variables: RLSVariables = field(default_factory=RLSVariables)
@@ -40,6 +42,8 @@ class Inventory:
     system_only: tuple[TableName, ...] = ()
     views: tuple[TableName, ...] = ()
     default_schema: str = "public"
+    global_keys: tuple[TableName, ...] = ()
+    accepted: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def schemas(self) -> tuple[str, ...]:
@@ -84,7 +88,12 @@ def sort_tables(
     declared = {name for names in kinds.values() for name in names}
     guarded = {name: table for name, table in known.items() if name not in declared}
     inventory = Inventory(
-        variables=variables, guarded=tuple(guarded), default_schema=schema, **kinds
+        variables=variables,
+        guarded=tuple(guarded),
+        default_schema=schema,
+        shared=kinds["shared"],
+        system_only=kinds["system_only"],
+        views=kinds["views"],
     )
     return inventory, guarded
 

@@ -12,8 +12,8 @@ nothing; after a new table, view or partition it protects that one as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, Table
 
@@ -35,6 +35,7 @@ def tenant_policies(
     views: Iterable[str | Table] = (),
     schema: str = "public",
     insecure_global_keys: Iterable[str | Table] = (),
+    accept: Mapping[tuple[str, str], str] | None = None,
 ) -> TenantPolicies:
     """Describe the row-level security of a set of tables.
 
@@ -50,12 +51,15 @@ def tenant_policies(
         insecure_global_keys: Guarded tables whose keys may lack the tenant, for a schema that is
             on its way: their unique keys tell tenants about each other, and their foreign keys
             cross.
+        accept: Findings of the audit that do not keep the app from starting, each with the
+            reason: ``{("function_definer", "public.login(text)"): "reads one row by its key"}``.
 
     Returns:
         The policies, ready to print or apply.
 
     Raises:
-        ConfigError: A table lacks the tenant column, a key lacks the tenant, a name is unknown.
+        ConfigError: A table lacks the tenant column, a key lacks the tenant, a name is unknown, or
+            a finding is accepted without a reason.
     """
     variables = variables or RLSVariables()
     inventory, guarded = sort_tables(
@@ -76,6 +80,8 @@ def tenant_policies(
         for name, table in guarded.items()
         if not keys.has_leading_index(table, variables.column)
     )
+    accepted = _with_reasons(accept or {})
+    inventory = replace(inventory, global_keys=tuple(sorted(lenient)), accepted=accepted)
     functions.function_statements(variables)  # refuses an id type that does not survive a cast
     return TenantPolicies(inventory, unindexed)
 
@@ -181,3 +187,14 @@ def _known(items: Iterable[str | Table], inventory: Inventory) -> frozenset[Tabl
             "Name a guarded table of the metadata.",
         )
     return names
+
+
+def _with_reasons(accept: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    for (code, named), reason in accept.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise ConfigError(
+                "tenant_policies(accept)",
+                f"{code} of {named} is accepted without a reason",
+                'Write {("code", "object"): "why this is safe here"}.',
+            )
+    return dict(accept)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from asgi_guard.rls.catalog.finding import Finding
+from asgi_guard.rls.catalog.codes import Severity
+from asgi_guard.rls.catalog.facts import Edge, Role
+from asgi_guard.rls.catalog.finding import Finding, make
 from asgi_guard.rls.catalog.scope import AuditScope
-from asgi_guard.rls.catalog.snapshot import Edge, Preset, Role
 from asgi_guard.rls.ddl.names import identifier
 from asgi_guard.rls.ddl.roles import missing_role_statement
 
-__all__ = ["attributes", "memberships", "names", "presets"]
+__all__ = ["attributes", "companions", "memberships", "names"]
 
 # attribute: code, keyword that takes it away, what the role is or does, and what that allows
 _ATTRIBUTES: Final = {
@@ -21,6 +22,11 @@ _ATTRIBUTES: Final = {
         "role_creates_roles",
         "NOCREATEROLE",
         "has CREATEROLE: it can make itself a member of other roles",
+    ),
+    "create_db": (
+        "role_creates_databases",
+        "NOCREATEDB",
+        "has CREATEDB: it owns, and fills, what it makes",
     ),
     "replication": (
         "role_replicates",
@@ -36,7 +42,10 @@ _PREDEFINED: Final = {
     "pg_write_server_files": "writes files on the database's host",
     "pg_read_all_data": "reads every table that has no policies",
     "pg_write_all_data": "writes every table that has no policies",
+    "pg_create_subscription": "fills tables with another server's rows",
 }
+# Who may read what other sessions are running, tokens in its text included (section 27.2).
+_WATCHERS: Final = frozenset({"pg_monitor", "pg_read_all_stats"})
 
 
 def names(scope: AuditScope) -> Iterator[Finding]:
@@ -48,22 +57,28 @@ def names(scope: AuditScope) -> Iterator[Finding]:
         (variables.system_role, True),
     ):
         if role not in scope.snapshot.roles:
-            yield Finding(
-                code="role_missing",
-                object=role,
+            yield make(
+                "role_missing",
+                role,
+                "There is no such role, so no policy can be written for it.",
+                missing_role_statement(role, login=login) + ";",
                 severity="error" if role == variables.runtime_role else "warning",
-                why="There is no such role, so no policy can be written for it.",
-                remedy_sql=missing_role_statement(role, login=login) + ";",
             )
     if variables.runtime_role not in scope.selves:
-        yield Finding(
-            code="role_unexpected",
-            object=scope.snapshot.role,
-            severity="error",
-            why="The app connects as another role than the policies are written for.",
-            remedy_sql=f"-- Put {variables.runtime_role} into the app's database URL, or grant "
-            "it:\n"
+        yield make(
+            "role_unexpected",
+            scope.snapshot.role,
+            "The app connects as another role than the policies are written for.",
+            f"-- Put {variables.runtime_role} into the app's database URL, or grant it:\n"
             f"-- GRANT {identifier(variables.runtime_role)} TO {identifier(scope.snapshot.role)};",
+        )
+    if scope.snapshot.session != scope.snapshot.role:
+        yield make(
+            "role_session_differs",
+            scope.snapshot.session,
+            f"The session logged in as {scope.snapshot.session} and only plays "
+            f"{scope.snapshot.role}: one injected RESET ROLE undoes it.",
+            f"-- Connect as {scope.snapshot.role}; do not SET ROLE in a hook or the URL's options.",
         )
 
 
@@ -78,17 +93,39 @@ def attributes(scope: AuditScope) -> Iterator[Finding]:
             if role.bootstrap:
                 # It cannot lose them, and an attempt on an older server would lock everybody out.
                 remedy = "-- Connect the app as another role; this one made the server."
-            yield Finding(
-                code=code,
-                object=name,
-                severity="error",
-                why=f"The app's role {consequence}.",
-                remedy_sql=remedy,
+            yield make(code, name, f"The app's role {consequence}.", remedy)
+
+
+def companions(scope: AuditScope) -> Iterator[Finding]:
+    """The owner and the system role are held by policies too, and nobody logs in as the owner."""
+    variables, roles = scope.inventory.variables, scope.snapshot.roles
+    for name, code in (
+        (variables.owner_role, "owner_role_strong"),
+        (variables.system_role, "system_role_strong"),
+    ):
+        role = roles.get(name)
+        if role is None or name in scope.selves:
+            continue
+        strong = [attribute for attribute in _ATTRIBUTES if getattr(role, attribute)]
+        words = [_ATTRIBUTES[attribute][1] for attribute in strong]
+        if code == "owner_role_strong" and role.login:
+            words.append("NOLOGIN")
+        if words:
+            past = role.superuser or role.bypass_rls
+            remedy = f"ALTER ROLE {identifier(name)} {' '.join(words)};"
+            yield make(
+                code,
+                name,
+                f"It is not {', '.join(words)}: what runs with its rights is held by no policy."
+                if past
+                else f"It is not {', '.join(words)}, which its work does not need.",
+                "-- Give each of the three roles a name of its own." if role.bootstrap else remedy,
+                severity="error" if past else "warning",
             )
 
 
 def memberships(scope: AuditScope) -> Iterator[Finding]:
-    """The connected role can become no role that stands above the policies."""
+    """The connected role can become no other."""
     edges = [
         edge
         for edge in scope.snapshot.edges
@@ -96,30 +133,25 @@ def memberships(scope: AuditScope) -> Iterator[Finding]:
     ]
     behind = {edge: scope.reachable_from(edge.role) for edge in edges}
     for target in sorted(frozenset().union(*behind.values()) - set(scope.selves)):
-        power = _power(scope, scope.snapshot.roles[target])
-        if not power:
-            continue
+        code, what, severity = _membership(scope, scope.snapshot.roles[target])
         cut = [edge for edge in edges if target in behind[edge]]
-        yield Finding(
-            code="role_can_become",
-            object=scope.snapshot.role,
-            severity="error",
-            why=f"It is a member of {target}{_by_way_of(cut, target)}, which {power}.",
-            remedy_sql="\n".join(_revoke(edge, scope.snapshot.version) for edge in cut),
+        yield make(
+            code,
+            scope.snapshot.role,
+            f"It is a member of {target}{_by_way_of(cut, target)}, which {what}.",
+            "\n".join(_revoke(edge, scope.snapshot.version) for edge in cut),
+            severity=severity,
         )
 
 
-def presets(scope: AuditScope) -> Iterator[Finding]:
-    """No session starts with a tenant already bound."""
-    for preset in scope.snapshot.presets:
-        yield Finding(
-            code="tenant_preset",
-            object=preset.role or preset.database or "ALL",
-            severity="error",
-            why=f"Every new session has {preset.name.lower()} set, so a transaction that nobody "
-            "bound still reads a tenant's rows.",
-            remedy_sql=f"ALTER {_holder(preset)} RESET {preset.name.lower()};",
-        )
+def _membership(scope: AuditScope, role: Role) -> tuple[str, str, Severity]:
+    if power := _power(scope, role):
+        return "role_can_become", power, "error"
+    if role.name in _WATCHERS:
+        return "activity_exposed", "reads what other sessions are running", "error"
+    if role.name.startswith("pg_"):
+        return "role_predefined", "was made for operators", "warning"
+    return "role_member", "has rights of its own, which the audit counts as the app's", "warning"
 
 
 def _power(scope: AuditScope, role: Role) -> str:
@@ -146,10 +178,3 @@ def _revoke(edge: Edge, version: int) -> str:
     # Since PostgreSQL 16 a membership is revoked per grantor, and the default may be another's.
     by = f" GRANTED BY {identifier(edge.grantor)}" if version >= 160000 else ""  # noqa: PLR2004 - a server version
     return f"REVOKE {identifier(edge.role)} FROM {identifier(edge.member)}{by};"
-
-
-def _holder(preset: Preset) -> str:
-    if preset.role is None:
-        return "ROLE ALL" if preset.database is None else f"DATABASE {identifier(preset.database)}"
-    where = "" if preset.database is None else f" IN DATABASE {identifier(preset.database)}"
-    return f"ROLE {identifier(preset.role)}{where}"

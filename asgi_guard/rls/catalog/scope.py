@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asgi_guard.rls.catalog.snapshot import Relation, Snapshot
-from asgi_guard.rls.ddl.names import TableName
+from asgi_guard.rls.ddl.names import TableName, identifier
 from asgi_guard.rls.inventory import Inventory
 
 __all__ = ["AuditScope"]
@@ -31,6 +31,11 @@ class AuditScope:
         if runtime != self.snapshot.role and runtime in self.reachable_from(self.snapshot.role):
             return (self.snapshot.role, runtime)
         return (self.snapshot.role,)
+
+    @property
+    def reachable(self) -> frozenset[str]:
+        """Every role that the connected one is or can become."""
+        return self.reachable_from(self.snapshot.role)
 
     def reachable_from(self, role: str) -> frozenset[str]:
         """Return every role that *role* is a member of, over any number of hops, and itself.
@@ -62,6 +67,12 @@ class AuditScope:
         children = {child for name in names for child in self.snapshot.descendants(name)}
         return [relation for relation in wanted if relation.name not in children - declared]
 
+    @property
+    def concerning(self) -> list[Relation]:
+        """The guarded tables that the app reaches, or that were declared."""
+        declared = set(self.inventory.guarded)
+        return [one for one in self.guarded if one.privileges or one.name in declared]
+
     def children(self) -> list[Relation]:
         """Return the partitions and inheritance children of guarded tables."""
         parents = self.guarded
@@ -80,3 +91,8 @@ class AuditScope:
         """Judge a flaw of *relation*: an error when the app could use it, or was told it holds."""
         declared = relation.name in self.inventory.guarded
         return "error" if declared or relation.privileges else "warning"
+
+    def grantees(self, grantees: tuple[str, ...]) -> str:
+        """Return who is named in a REVOKE: PUBLIC is the empty name in the catalog."""
+        named = [identifier(who) if who else "PUBLIC" for who in sorted(set(grantees))]
+        return ", ".join(named)

@@ -5,58 +5,97 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from asgi_guard.rls.catalog.facts import (
+    CatalogGrant,
+    Database,
+    DefaultGrant,
+    Edge,
+    ForeignKey,
+    Function,
+    Helper,
+    Mapping,
+    Owned,
+    ParameterGrant,
+    Preset,
+    Publication,
+    Role,
+    Schema,
+    SequenceGrant,
+    ServerGrant,
+    Tampered,
+)
 from asgi_guard.rls.ddl.names import TableName
 
-__all__ = ["Edge", "Policy", "Preset", "Relation", "Role", "Snapshot"]
+__all__ = ["Index", "Policy", "Relation", "Snapshot", "TenantColumn", "Trigger"]
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
-    """One role's attributes (``pg_roles``)."""
+class TenantColumn:
+    """The column that tells whose a row is (``pg_attribute``)."""
 
-    name: str
-    superuser: bool
-    bypass_rls: bool
-    create_role: bool
-    replication: bool
-    bootstrap: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """``GRANT role TO member``, by *grantor* (``pg_auth_members``)."""
-
-    member: str
-    role: str
-    grantor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A tenant setting that a session starts with (``pg_db_role_setting``)."""
-
-    role: str | None
-    database: str | None
-    name: str
+    not_null: bool
+    type: str
+    domain: bool
+    generated: bool
+    deterministic: bool
+    default: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One policy (``pg_policy``).
 
-    ``command`` is ``*``, ``r``, ``a``, ``w`` or ``d``; ``applies`` says whether it does to the
-    connected role; ``functions`` are the ones that its expressions call.
+    ``command`` is ``*``, ``r``, ``a``, ``w`` or ``d``. ``applies`` says whether it does to the
+    connected role or one that it can become, ``active`` to what it is without becoming another,
+    ``owners`` to the table's owner by name. What the expressions rest on: ``functions`` and
+    ``tables`` they name, and ``others``, operators and types that are
+    not the server's own.
     """
 
     name: str
     permissive: bool
     command: str
     applies: bool
+    active: bool
+    owners: bool
     using: str | None
     check: str | None
     functions: tuple[str, ...]
+    tables: tuple[TableName, ...]
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index and the constraint that it carries, if any.
+
+    ``columns`` holds None for an expression; ``sound`` says for each whether it is compared with
+    the server's own equality. ``inherited`` ones are their parent's.
+    """
+
+    schema: str
+    name: str
+    unique: bool
+    exclusion: bool
+    valid: bool
+    partial: bool
+    method: str
+    inherited: bool
+    constraint: str | None
+    definition: str
+    columns: tuple[str | None, ...]
+    sound: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A trigger that fires, and the function it runs."""
+
+    name: str
+    function: str
+    definer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +104,9 @@ class Relation:
 
     ``kind`` is ``r`` table, ``p`` partitioned, ``f`` foreign, ``v`` view, ``m`` materialized
     view. ``privileges`` are what the connected role has or can get by becoming another;
-    ``grants`` pairs of grantee and privilege, on the table or a
-    column of it (``PUBLIC`` is the empty name); ``reads`` what a
-    view selects from.
+    ``grants`` triples of grantee, privilege and whether it may be handed on, on the table or a
+    column of it (``PUBLIC`` is the empty name); ``reads`` what a view selects from, ``secrets``
+    the system's tables among it that not everybody may read.
     """
 
     name: TableName
@@ -75,43 +114,79 @@ class Relation:
     owner: str
     enabled: bool
     forced: bool
-    has_column: bool
+    tenant: TenantColumn | None
+    extension: bool
     invoker: bool
     privileges: frozenset[str]
-    grants: tuple[tuple[str, str], ...]
+    grants: tuple[tuple[str, str, str], ...]
     parents: tuple[TableName, ...]
     reads: tuple[TableName, ...]
+    secrets: tuple[str, ...]
+    rules: tuple[str, ...]
+    triggers: tuple[Trigger, ...]
+    indexes: tuple[Index, ...]
     policies: tuple[Policy, ...]
 
+    @property
+    def has_column(self) -> bool:
+        """Whether the tenant column is there."""
+        return self.tenant is not None
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The catalog as the connected role sees it, read in one query."""
 
     version: int
     role: str
-    helper_owner: str | None
+    session: str
+    settings: dict[str, str | None]
     roles: dict[str, Role]
     edges: tuple[Edge, ...]
     presets: tuple[Preset, ...]
     relations: dict[TableName, Relation]
+    foreign_keys: tuple[ForeignKey, ...]
+    helpers: dict[str, Helper]
+    functions: tuple[Function, ...]
+    schemas: tuple[Schema, ...]
+    owned: tuple[Owned, ...]
+    tampered: tuple[Tampered, ...]
+    database: Database
+    default_grants: tuple[DefaultGrant, ...]
+    parameters: tuple[ParameterGrant, ...]
+    catalog_grants: tuple[CatalogGrant, ...]
+    sequences: tuple[SequenceGrant, ...]
+    publications: tuple[Publication, ...]
+    servers: tuple[ServerGrant, ...]
+    mappings: tuple[Mapping, ...]
+    large_objects: tuple[str, ...]
     _children: dict[TableName, tuple[TableName, ...]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str | dict[str, Any]) -> Snapshot:
         """Read the JSON that `asgi_guard.rls.catalog.query` asks for."""
-        raw = json.loads(text) if isinstance(text, str) else text
-        relations = [_relation(item) for item in raw["relations"]]
+        raw = json.loads(text) if isinstance(text, str) else dict(text)
+        relations = [_relation(item) for item in raw.pop("relations")]
+        lists: dict[str, Any] = {
+            section: tuple(_fact(kind, item) for item in raw.pop(section))
+            for section, kind in _LISTS.items()
+        }
         return cls(
-            version=raw["version"],
-            role=raw["role"],
-            helper_owner=raw["helper_owner"],
-            roles={item["name"]: Role(**item) for item in raw["roles"]},
-            edges=tuple(Edge(**item) for item in raw["edges"]),
-            presets=tuple(Preset(**item) for item in raw["presets"]),
             relations={relation.name: relation for relation in relations},
+            roles={item["name"]: Role(**item) for item in raw.pop("roles")},
+            helpers={item["name"]: _fact(Helper, item) for item in raw.pop("helpers")},
+            database=_fact(Database, raw.pop("database")),
+            large_objects=tuple(raw.pop("large_objects")),
             _children=_by_parent(relations),
+            **lists,
+            **raw,
         )
+
+    @property
+    def helper_owner(self) -> str | None:
+        """Who owns the function that policies ask for the tenant."""
+        found = self.helpers.get("current_tenant")
+        return None if found is None else found.owner
 
     def descendants(self, table: TableName) -> list[TableName]:
         """Return the partitions and inheritance children of *table*, of any depth."""
@@ -125,6 +200,24 @@ class Snapshot:
         return found
 
 
+_LISTS: Final[dict[str, type[Any]]] = {
+    "edges": Edge,
+    "presets": Preset,
+    "foreign_keys": ForeignKey,
+    "functions": Function,
+    "schemas": Schema,
+    "owned": Owned,
+    "tampered": Tampered,
+    "default_grants": DefaultGrant,
+    "parameters": ParameterGrant,
+    "catalog_grants": CatalogGrant,
+    "sequences": SequenceGrant,
+    "publications": Publication,
+    "servers": ServerGrant,
+    "mappings": Mapping,
+}
+
+
 def _by_parent(relations: Iterable[Relation]) -> dict[TableName, tuple[TableName, ...]]:
     children: dict[TableName, list[TableName]] = {}
     for relation in relations:
@@ -134,19 +227,32 @@ def _by_parent(relations: Iterable[Relation]) -> dict[TableName, tuple[TableName
 
 
 def _relation(raw: dict[str, Any]) -> Relation:
-    return Relation(
-        name=TableName(raw["schema"], raw["name"]),
-        kind=raw["kind"],
-        owner=raw["owner"],
-        enabled=raw["enabled"],
-        forced=raw["forced"],
-        has_column=raw["has_column"],
-        invoker=raw["invoker"],
-        privileges=frozenset(raw["privileges"]),
-        grants=tuple((grantee, privilege) for grantee, privilege in raw["grants"]),
-        parents=tuple(TableName(*pair) for pair in raw["parents"]),
-        reads=tuple(TableName(*pair) for pair in raw["reads"]),
-        policies=tuple(
-            Policy(**{**item, "functions": tuple(item["functions"])}) for item in raw["policies"]
-        ),
-    )
+    raw.pop("oid")
+    tenant = raw.pop("tenant")
+    parts: dict[str, Any] = {
+        "name": TableName(raw.pop("schema"), raw.pop("name")),
+        "privileges": frozenset(raw.pop("privileges")),
+        "grants": tuple((who, what, on) for who, what, on in raw.pop("grants")),
+        "tenant": None if tenant is None else TenantColumn(**tenant),
+        "triggers": tuple(Trigger(**item) for item in raw.pop("triggers")),
+        "indexes": tuple(_fact(Index, item) for item in raw.pop("indexes")),
+        "policies": tuple(_fact(Policy, item) for item in raw.pop("policies")),
+    }
+    return _fact(Relation, {**raw, **parts})  # type: ignore[no-any-return]  # built from JSON
+
+
+_PAIRS: Final = frozenset({"parents", "reads", "tables"})
+
+
+def _fact(kind: type[Any], raw: dict[str, Any]) -> Any:
+    """Build *kind*: lists become tuples, and pairs of schema and name the name of a table."""
+    return kind(**{name: _value(kind, name, value) for name, value in raw.items()})
+
+
+def _value(kind: type[Any], name: str, value: Any) -> Any:
+    if name in _PAIRS:
+        return tuple(TableName(*pair) for pair in value)
+    if isinstance(value, list):
+        single = name in {"table", "target"} or (kind is SequenceGrant and name == "name")
+        return TableName(*value) if single else tuple(value)
+    return value

@@ -1,52 +1,16 @@
-"""Checks of tables: who owns them, whether policies are switched on, and who else was granted."""
+"""Checks of tables: who owns them, whether policies are switched on, and what reads past them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
-from asgi_guard.rls.catalog.finding import Finding
+from asgi_guard.rls.catalog.finding import Finding, make, script
 from asgi_guard.rls.catalog.scope import AuditScope
-from asgi_guard.rls.catalog.snapshot import Relation
-from asgi_guard.rls.ddl.functions import current_tenant, helper_statements
 from asgi_guard.rls.ddl.names import identifier
 from asgi_guard.rls.ddl.partitions import child_statements
 from asgi_guard.rls.ddl.tables import sequence_statement
 
-__all__ = ["columns", "grants", "helper", "owners", "parents", "partitions", "switches"]
-
-_ROWS: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
-_NOTHING: Final[frozenset[str]] = frozenset()
-
-
-def helper(scope: AuditScope) -> Iterator[Finding]:
-    """The function that every policy asks is there, and not the app's to replace."""
-    variables, owner = scope.inventory.variables, scope.snapshot.helper_owner
-    if owner in scope.selves:
-        yield Finding(
-            code="helper_owned",
-            object=current_tenant(variables),
-            severity="error",
-            why=f"The app's role {owner} owns the function that policies ask for the tenant, so "
-            "one injected CREATE OR REPLACE answers for it.",
-            remedy_sql=_script(helper_statements(variables)),
-        )
-    if owner is not None:
-        return
-    # DROP FUNCTION … CASCADE took the columns' defaults along, and its policies (found apart).
-    defaults = [
-        f"ALTER TABLE {relation.name.sql} ALTER COLUMN {identifier(variables.column)} "
-        f"SET DEFAULT {current_tenant(variables)}"
-        for relation in scope.guarded
-        if relation.has_column
-    ]
-    yield Finding(
-        code="helper_missing",
-        object=current_tenant(variables),
-        severity="error",
-        why="The function that policies ask for the tenant does not exist.",
-        remedy_sql=_script([*helper_statements(variables), *defaults]),
-    )
+__all__ = ["owners", "parents", "partitions", "switches", "undeclared"]
 
 
 def owners(scope: AuditScope) -> Iterator[Finding]:
@@ -69,53 +33,36 @@ def owners(scope: AuditScope) -> Iterator[Finding]:
             rights = "SELECT" if relation.name in shared else "SELECT, INSERT, UPDATE, DELETE"
             statements.append(f"GRANT {rights} ON TABLE {table} TO {runtime}")
             statements.append(sequence_statement((relation.name,), variables))
-        yield Finding(
-            code="table_owned",
-            object=str(relation.name),
-            severity="error",
-            why=f"The app's role {relation.owner} owns it, so one injected ALTER TABLE switches "
+        yield make(
+            "table_owned",
+            relation.name,
+            f"The app's role {relation.owner} owns it, so one injected ALTER TABLE switches "
             "its policies off.",
-            remedy_sql=_script(statements),
-        )
-
-
-def columns(scope: AuditScope) -> Iterator[Finding]:
-    """Every table declared as guarded has the tenant column."""
-    variables = scope.inventory.variables
-    column = identifier(variables.column)
-    for relation in scope.present(scope.inventory.guarded):
-        if relation.has_column:
-            continue
-        yield Finding(
-            code="tenant_column_missing",
-            object=str(relation.name),
-            severity="error",
-            why=f"It has no column {variables.column}, so nothing tells whose its rows are.",
-            remedy_sql=f"ALTER TABLE {relation.name.sql} ADD COLUMN {column} "
-            f"{variables.tenant_id.sql_type} NOT NULL DEFAULT {current_tenant(variables)};\n"
-            "-- This fails while there are rows: add it nullable, fill it, then SET NOT NULL.",
+            script(statements),
         )
 
 
 def switches(scope: AuditScope) -> Iterator[Finding]:
     """Row-level security is enabled, and forced upon the owner as well."""
-    for relation in scope.guarded:
+    for relation in (*scope.guarded, *scope.present(scope.inventory.system_only)):
         table = relation.name.sql
+        if relation.kind not in "rp":
+            continue  # a foreign table or a view has no such switch, and is found apart
         if not relation.enabled:
-            yield Finding(
-                code="rls_disabled",
-                object=str(relation.name),
+            yield make(
+                "rls_disabled",
+                relation.name,
+                "Row-level security is off: policies exist on paper, every row is visible.",
+                f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;",
                 severity=scope.severity(relation),
-                why="Row-level security is off: policies exist on paper, every row is visible.",
-                remedy_sql=f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;",
             )
         if not relation.forced:
-            yield Finding(
-                code="rls_not_forced",
-                object=str(relation.name),
+            yield make(
+                "rls_not_forced",
+                relation.name,
+                "Its owner, and a definer view or function of its owner, see every row.",
+                f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY;",
                 severity=scope.severity(relation),
-                why="Its owner, and a definer view or function of its owner, see every row.",
-                remedy_sql=f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY;",
             )
 
 
@@ -135,12 +82,12 @@ def partitions(scope: AuditScope) -> Iterator[Finding]:
             statements = [f"REVOKE ALL ON TABLE {table} FROM PUBLIC, {', '.join(_apps(scope))}"]
         elif relation.kind not in "rp":
             continue
-        yield Finding(
-            code="partition_unprotected",
-            object=str(relation.name),
+        yield make(
+            "partition_unprotected",
+            relation.name,
+            "Named directly, it is read without its parent's policies, and has none.",
+            script(statements),
             severity="error" if relation.privileges else "warning",
-            why="Named directly, it is read without its parent's policies, and has none.",
-            remedy_sql=_script(statements),
         )
 
 
@@ -152,51 +99,39 @@ def parents(scope: AuditScope) -> Iterator[Finding]:
         for parent in scope.present(relation.parents):
             if parent.name in protected or parent.kind != "r" or not parent.privileges:
                 continue
-            yield Finding(
-                code="parent_unprotected",
-                object=str(parent.name),
-                severity="error",
-                why=f"A statement on it reads {relation.name} as well, past that table's policies.",
-                remedy_sql=f"ALTER TABLE {relation.name.sql} NO INHERIT {parent.name.sql};",
+            yield make(
+                "parent_unprotected",
+                parent.name,
+                f"A statement on it reads {relation.name} as well, past that table's policies.",
+                f"ALTER TABLE {relation.name.sql} NO INHERIT {parent.name.sql};",
             )
 
 
-def grants(scope: AuditScope) -> Iterator[Finding]:
-    """The app's role was granted what its kind of table allows, and no more."""
+def undeclared(scope: AuditScope) -> Iterator[Finding]:
+    """What the app reaches was declared: a table that nobody sorted is everybody's.
+
+    Asked only of an inventory that declares something; extensions' own tables are theirs to judge.
+    """
     inventory = scope.inventory
-    allowed = [
-        *((relation, _ROWS) for relation in scope.guarded),
-        *((relation, frozenset({"SELECT"})) for relation in scope.present(inventory.shared)),
-        *((relation, _NOTHING) for relation in scope.present(inventory.system_only)),
-    ]
-    for relation, rights in allowed:
-        excess = [(who, what) for who, what in relation.grants if what not in rights]
-        if excess:
-            yield _excess(relation, excess)
-
-
-def _excess(relation: Relation, excess: list[tuple[str, str]]) -> Finding:
-    by_grantee: dict[str, list[str]] = {}
-    for grantee, privilege in excess:
-        by_grantee.setdefault(grantee, []).append(privilege)
-    listed = ", ".join(sorted({privilege for _, privilege in excess}))
-    return Finding(
-        code="grant_excessive",
-        object=str(relation.name),
-        severity="error",
-        why=f"The app's role was granted {listed}; TRUNCATE ignores policies, REFERENCES probes "
-        "other tenants' keys, TRIGGER runs code, and only declared tables may be read or written.",
-        remedy_sql="\n".join(
-            f"REVOKE {', '.join(sorted(privileges))} ON TABLE {relation.name.sql} "
-            f"FROM {identifier(grantee) if grantee else 'PUBLIC'};"
-            for grantee, privileges in sorted(by_grantee.items())
-        ),
-    )
+    if not inventory.guarded:
+        return
+    known = {*inventory.guarded, *inventory.shared, *inventory.system_only}
+    known |= {relation.name for relation in (*scope.guarded, *scope.children())}
+    for relation in scope.snapshot.relations.values():
+        if relation.kind not in "rp" or relation.name in known or relation.extension:
+            continue
+        if not relation.privileges or (relation.enabled and not relation.policies):
+            continue
+        grantees = scope.grantees((*(who for who, _, _ in relation.grants), *scope.selves))
+        yield make(
+            "table_undeclared",
+            relation.name,
+            f"The app may {', '.join(sorted(relation.privileges))}, and it is neither guarded by a "
+            "tenant column nor declared as shared: every tenant meets the same rows.",
+            f"REVOKE ALL ON TABLE {relation.name.sql} FROM {grantees};\n"
+            "-- Or declare it to tenant_policies: shared=[…] for reference data.",
+        )
 
 
 def _apps(scope: AuditScope) -> list[str]:
     return [identifier(role) for role in scope.selves]
-
-
-def _script(statements: list[str]) -> str:
-    return "\n".join(f"{statement};" for statement in statements)
