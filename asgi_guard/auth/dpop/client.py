@@ -19,7 +19,7 @@ _BAD_REQUEST, _UNAUTHORIZED = 400, 401
 _LONGEST_ANSWER: Final = 256 * 1024
 _MOST_ORIGINS: Final = 256
 _NONCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")  # NQCHAR, RFC 9449 section 8.1
-_ASKS: Final = re.compile(r"(?i)\bdpop\b[^\r\n]*\berror=\"?use_dpop_nonce\b")
+_ASKS: Final = "use_dpop_nonce"
 
 
 class DPoPClient:
@@ -114,10 +114,11 @@ class DPoPClient:
 
 def _asks_for_nonce(answer: FetchResponse) -> bool:
     if answer.status == _UNAUTHORIZED:  # a resource: section 9
-        return _ASKS.search(answer.headers.get("www-authenticate", "")) is not None
+        challenges = answer.headers.get("www-authenticate", "").lower()
+        return "dpop" in challenges.partition(_ASKS)[0] and _ASKS in challenges
     if answer.status != _BAD_REQUEST:  # the token endpoint: section 8
         return False
-    return (strict_object(answer.body) or {}).get("error") == "use_dpop_nonce"
+    return (strict_object(answer.body) or {}).get("error") == _ASKS
 
 
 def _origin(url: str) -> str:
