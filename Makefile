@@ -3,7 +3,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs
+.PHONY: help demo test lint bench docs fuzz
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
@@ -21,6 +21,11 @@ test: ## Run the linters and every test, with coverage (ARGS: further words for 
 lint: ## Run only the linters
 	@scripts/bootstrap.sh dev
 	@scripts/lint.sh
+
+fuzz: ## Fuzz every parser, coverage-guided (TARGET: one of them; SECONDS: for each, 300)
+	@scripts/bootstrap.sh dev
+	@for name in $(or $(TARGET),$$($(PYTHON_IN_VENV) -m tests.fuzz list)); do \
+		$(PYTHON_IN_VENV) -m tests.fuzz $$name $(or $(SECONDS),300) || exit 1; done
 
 bench: ## Run the benchmarks (ARGS: names of some, e.g. rls_binding)
 	@scripts/bootstrap.sh bench
