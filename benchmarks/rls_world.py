@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Column, MetaData, String, Table, Text, Uuid, make_url
+from sqlalchemy import URL, Column, MetaData, String, Table, Text, Uuid, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from asgi_guard.rls import RLSVariables, tenant_policies
@@ -79,6 +79,7 @@ class World:
     """Where the contenders connect, and what exists there."""
 
     dsn: str
+    admin_url: URL
     targets: list[tuple[str, UUID]]
 
     @property
@@ -92,7 +93,8 @@ async def world() -> AsyncIterator[World]:
     """Start a server, fill it, and stop it."""
     with EmbeddedPostgres(durable=False) as server:
         database = server.create_database("bench")
-        admin = create_async_engine(make_url(database.dsn()).set(drivername="postgresql+asyncpg"))
+        admin_url = make_url(database.dsn()).set(drivername="postgresql+asyncpg")
+        admin = create_async_engine(admin_url)
         async with admin.begin() as connection:
             await connection.run_sync(metadata.create_all)
             await connection.run_sync(_others.create_all)
@@ -112,4 +114,4 @@ async def world() -> AsyncIterator[World]:
             await connection.exec_driver_sql("VACUUM ANALYZE")
         await admin.dispose()
         random.Random(0).shuffle(targets)  # noqa: S311 - an order, not a secret
-        yield World(database.dsn(user=runtime, password=PASSWORD), targets)
+        yield World(database.dsn(user=runtime, password=PASSWORD), admin_url, targets)

@@ -30,8 +30,10 @@ from asgi_guard.rls.variables import RLSVariables
 if TYPE_CHECKING:
     from asgi_guard.rls.catalog import Finding, audit_catalog, raise_on_findings, verify_deployment
     from asgi_guard.rls.ddl.passwords import password_statement
+    from asgi_guard.rls.ddl.sealed import retire_seal_key_statement, seal_key_statements
     from asgi_guard.rls.models import TenantScoped, tenant_foreign_key
     from asgi_guard.rls.policies import TenantPolicies, tenant_policies
+    from asgi_guard.rls.seal import SealKey, SealKeys
 
 __all__ = [
     "Finding",
@@ -40,6 +42,8 @@ __all__ = [
     "GuardedSession",
     "RLSVariables",
     "RLSViolationError",
+    "SealKey",
+    "SealKeys",
     "TenantPolicies",
     "TenantScoped",
     "assert_rls_enforced",
@@ -52,7 +56,9 @@ __all__ = [
     "password_statement",
     "raise_on_findings",
     "require_rls",
+    "retire_seal_key_statement",
     "rls_enforced_session",
+    "seal_key_statements",
     "system_engine",
     "system_session",
     "tenant_foreign_key",
@@ -64,11 +70,15 @@ __all__ = [
 # What describes and inspects a schema is loaded when it is named: requests do not need it.
 _ON_DEMAND: Final = {
     "Finding": "asgi_guard.rls.catalog",
+    "SealKey": "asgi_guard.rls.seal",
+    "SealKeys": "asgi_guard.rls.seal",
     "TenantPolicies": "asgi_guard.rls.policies",
     "TenantScoped": "asgi_guard.rls.models",
     "audit_catalog": "asgi_guard.rls.catalog",
     "password_statement": "asgi_guard.rls.ddl.passwords",
     "raise_on_findings": "asgi_guard.rls.catalog",
+    "retire_seal_key_statement": "asgi_guard.rls.ddl.sealed",
+    "seal_key_statements": "asgi_guard.rls.ddl.sealed",
     "tenant_foreign_key": "asgi_guard.rls.models",
     "tenant_policies": "asgi_guard.rls.policies",
     "verify_deployment": "asgi_guard.rls.catalog",

@@ -34,6 +34,9 @@ class RLSVariables:
         runtime_role: Role that the app connects as: NOBYPASSRLS, owns nothing.
         system_role: Role of `system_session`, the audited way across tenants.
         tenant_id: Shape and SQL type of tenant ids.
+        sealed: The tenant is bound by a signed token that the functions verify, so that injected
+            SQL cannot name another. Engines and pools then need ``seal_keys``; *user_setting* is
+            not used, as the token names the user as well.
 
     Raises:
         ConfigError: A name is not a plain lower-case identifier, or two roles are one.
@@ -47,6 +50,7 @@ class RLSVariables:
     runtime_role: str = "app_runtime"
     system_role: str = "app_system"
     tenant_id: TenantIdShape = UUID
+    sealed: bool = False
 
     def __post_init__(self) -> None:
         """Refuse any name that would have to be quoted."""

@@ -11,7 +11,9 @@ from asgi_guard.rls.binding.asyncpg_guard import Upkeep
 from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
 from asgi_guard.rls.binding.asyncpg_transaction import GuardedTransaction
 from asgi_guard.rls.binding.clause import Clauses
+from asgi_guard.rls.binding.sealed_clause import clauses_for
 from asgi_guard.rls.binding.statement_text import StatementCheck
+from asgi_guard.rls.seal.keys import SealKeys
 from asgi_guard.rls.variables import RLSVariables
 
 __all__ = ["GuardedConnection", "QuickConnection", "connection_class", "guard_of"]
@@ -41,6 +43,7 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
             clauses=self._clauses,
             check=self._check,
             terminate=terminate,
+            connection=own,
         )
         super().__init__(guard, *rest, **options)
 
@@ -114,19 +117,28 @@ class QuickConnection(GuardedConnection):
 
 
 def connection_class(
-    variables: RLSVariables, base: type[Connection] = Connection
+    variables: RLSVariables,
+    base: type[Connection] = Connection,
+    *,
+    seal_keys: SealKeys | None = None,
+    transaction_pooler: bool = False,
 ) -> type[GuardedConnection]:
     """Make the ``connection_class`` for one set of *variables*.
 
     Args:
         variables: Names of the settings, shape of tenant ids.
         base: An asyncpg connection class of the user's own, whose methods are kept.
+        seal_keys: What signs where *variables* are sealed.
+        transaction_pooler: There is a pooler in transaction mode in between.
+
+    Raises:
+        ConfigError: Sealed variables without keys, or keys without sealed variables.
     """
     bases = (QuickConnection,) if base is Connection else (GuardedConnection, base)
     members: dict[str, Any] = {
         "__slots__": (),
         "__doc__": GuardedConnection.__doc__,
-        "_clauses": Clauses(variables),
+        "_clauses": clauses_for(variables, seal_keys, transaction_pooler=transaction_pooler),
         "_check": StatementCheck(variables),
     }
     return type("GuardedConnection", bases, members)

@@ -7,6 +7,7 @@ costs a tenth of a short transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -24,6 +25,7 @@ from asgi_guard.rls.binding.asyncpg_protocol import BoundProtocol
 from asgi_guard.rls.binding.autocommit import autocommit_refused, is_autocommit
 from asgi_guard.rls.binding.connect_errors import connect_in_plain_words
 from asgi_guard.rls.binding.self_test import prove_binding
+from asgi_guard.rls.seal.keys import SealKeys
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.violations import not_enforced
 from asgi_guard.tenancy.current import current_context
@@ -33,15 +35,25 @@ __all__ = ["guard_asyncpg_engine"]
 _GUARD: Final = "asgi_guard.guard"
 
 
-def guard_asyncpg_engine(engine: Engine, variables: RLSVariables) -> None:
+def guard_asyncpg_engine(
+    engine: Engine,
+    variables: RLSVariables,
+    *,
+    seal_keys: SealKeys | None,
+    transaction_pooler: bool,
+) -> None:
     """Make *engine* connect with guarded connections only, and mark them in and out of use."""
-    own = connection_class(variables)
+    guarded = partial(
+        connection_class,
+        variables,
+        seal_keys=seal_keys,
+        transaction_pooler=transaction_pooler,
+    )
+    own = guarded()
 
     def connect_options(_dialect: Any, _record: Any, _args: Any, options: dict[str, Any]) -> None:
         base = options.get("connection_class", AsyncpgConnection)
-        options["connection_class"] = (
-            own if base is AsyncpgConnection else connection_class(variables, base)
-        )
+        options["connection_class"] = own if base is AsyncpgConnection else guarded(base)
         creator = options.get("async_creator_fn", asyncpg.connect)
 
         async def connect(*args: Any, **kwargs: Any) -> Any:

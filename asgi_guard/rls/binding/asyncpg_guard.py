@@ -57,12 +57,14 @@ class ConnectionGuard:
     own upkeep (type introspection, pings, resets): it runs unbound, so the database shows it no
     row of any tenant. ``owner`` is whom the open transaction is bound to, ``expected`` the tenant
     the connection was got for, ``armed`` what the next query carries, ``blocked`` why nothing
-    may be sent, ``keeps_rows`` that a temporary table or held cursor may outlive its transaction.
+    may be sent, ``keeps_rows`` that a temporary table or held cursor may outlive its transaction,
+    ``backend`` the server process, where a seal names it.
     """
 
     __slots__ = (
         "_terminate",
         "armed",
+        "backend",
         "blocked",
         "clauses",
         "expected",
@@ -82,6 +84,7 @@ class ConnectionGuard:
         self.blocked = ""
         self.keeps_rows = False
         self.armed: str | None = None
+        self.backend = 0
         self.expected: str | None = None
         self.owner: UserExecutionContext | None = None
         self.is_connected: Callable[[], bool] = protocol.is_connected

@@ -17,6 +17,7 @@ from asyncpg.exceptions import InterfaceError
 from asgi_guard.rls.binding.asyncpg_guard import ConnectionGuard
 from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.identity import require_same, require_tenant
+from asgi_guard.rls.binding.sealed_clause import SealedClauses
 from asgi_guard.rls.binding.statement_text import StatementCheck
 from asgi_guard.tenancy.current import current_context
 
@@ -39,10 +40,12 @@ class BoundProtocol(ConnectionGuard):
         clauses: Renders the binding.
         check: The courtesy check of statement text.
         terminate: Closes the connection at once, without talking to the server.
+        connection: Gives the connection that this is the protocol of.
     """
 
     __slots__ = (
         "_bind_execute",
+        "_connection",
         "_get_timeout",
         "_is_cancelling",
         "_named_by_argument",
@@ -63,8 +66,10 @@ class BoundProtocol(ConnectionGuard):
         clauses: Clauses,
         check: StatementCheck,
         terminate: Callable[[], None],
+        connection: Callable[[], Any],
     ) -> None:
         super().__init__(protocol, clauses=clauses, terminate=terminate)
+        self._connection = connection
         self._protocol = protocol
         self.check = check
         self._named_by_argument: set[str] = set()
@@ -109,6 +114,8 @@ class BoundProtocol(ConnectionGuard):
                 # Several statements in one message are one transaction, and a BEGIN among them
                 # takes the ones before it in (PostgreSQL manual, section 54.2.2.1).
                 self.owner = require_tenant()
+                if self.clauses.seals:
+                    return self._query_sealed(query, timeout)
                 query = self.clauses.bind(self.owner) + query
         return self._query(query, timeout)
 
@@ -196,8 +203,44 @@ class BoundProtocol(ConnectionGuard):
         self.blocked = _IN_PROGRESS  # another task would slip into this transaction
         try:
             await self._query(f"BEGIN;{self.clauses.bind(self.owner)}", None)
+            if self.clauses.seals:
+                await self.send_seal()
             answer = await method(*args, **options)
             await self._query("COMMIT", None)
+        except BaseException as error:
+            self.blocked = ""
+            await self._undo(error)
+            raise
+        self.blocked = ""
+        return answer
+
+    async def send_seal(self) -> None:
+        """Bind the transaction that has just begun to its owner, by a token that no text shows.
+
+        Raises:
+            RLSViolationError: The owner's ids cannot be carried (``RLS_NOT_ENFORCED``).
+        """
+        clauses, connection = self.clauses, self._connection()
+        if not isinstance(clauses, SealedClauses) or connection is None or self.owner is None:
+            raise InterfaceError("there is nothing to seal")
+        token = clauses.token(self.owner, self.backend)
+        in_use, self.in_use = self.in_use, False
+        try:
+            # As the connection's own methods do inside their lock, which may be held here.
+            statement = await connection._get_statement(clauses.statement, None)  # noqa: SLF001
+            await self._bind_execute(statement, (token,), "", 1, False, None)
+        finally:
+            self.in_use = in_use
+
+    async def _query_sealed(self, query: str, timeout: float | None) -> Any:  # noqa: ASYNC109 - handed on
+        """Run statement text in a sealed transaction, which ends with it unless it begins one."""
+        self.blocked = _IN_PROGRESS
+        try:
+            await self._query("BEGIN", None)
+            await self.send_seal()
+            answer = await self._query(query, timeout)
+            if not self.check.begins(query) and self.is_in_transaction():
+                await self._query("COMMIT", None)
         except BaseException as error:
             self.blocked = ""
             await self._undo(error)

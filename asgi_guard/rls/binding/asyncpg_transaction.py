@@ -50,6 +50,8 @@ class GuardedTransaction(Transaction):  # type: ignore[misc] # asyncpg is untype
                 # message then, never an unbound transaction.
                 with guard.upkeep():
                     await connection.execute(unsent)
+            if guard.clauses.seals:
+                await guard.send_seal()
         except BaseException as error:
             if guard.disarm() is None and not connection.is_closed():
                 guard.abandon(error)

@@ -8,14 +8,14 @@ any text that PostgreSQL can store.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import ClassVar, Final
 
 from asgi_guard.errors import RejectionError, RLSViolationError
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.violations import not_enforced
 from asgi_guard.tenancy.context import UserExecutionContext
 
-__all__ = ["Clauses", "quote_literal"]
+__all__ = ["Clauses", "not_bindable", "quote_literal"]
 
 _CACHED_PAIRS: Final = 1024
 # A cache of long ids would be a way to fill the memory.
@@ -48,6 +48,7 @@ class Clauses:
     """
 
     __slots__ = ("_recent", "_tenant", "_user", "reset", "variables")
+    seals: ClassVar[bool] = False
 
     def __init__(self, variables: RLSVariables) -> None:
         self.variables = variables
@@ -70,7 +71,7 @@ class Clauses:
                 return self._recent(context.tenant_id, user_id)
             return self._render(context.tenant_id, user_id)
         except (RejectionError, ValueError):
-            raise _not_bindable() from None
+            raise not_bindable() from None
 
     def bind_call(self, context: UserExecutionContext) -> str:
         """Give the same as one ``SELECT``, for drivers that send one statement at a time.
@@ -81,7 +82,7 @@ class Clauses:
         try:
             tenant, user = self._values(context.tenant_id, context.user_id)
         except (RejectionError, ValueError):
-            raise _not_bindable() from None
+            raise not_bindable() from None
         names = self.variables
         return (
             f"SELECT pg_catalog.set_config('{names.setting}', {tenant}, true), "
@@ -104,7 +105,8 @@ class Clauses:
         return quote_literal(self.variables.tenant_id.parse(tenant_id)), quote_literal(user_id)
 
 
-def _not_bindable() -> RLSViolationError:
+def not_bindable() -> RLSViolationError:
+    """Give the error for a context whose ids cannot travel."""
     return not_enforced(
         "the context's tenant or user id cannot be bound: the tenant id has another shape than "
         "RLSVariables.tenant_id, or the user id is not storable text",

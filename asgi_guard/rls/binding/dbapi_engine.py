@@ -14,11 +14,13 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from asgi_guard.errors import RLSViolationError, UnavailableError
+from asgi_guard.errors import ConfigError, RLSViolationError, UnavailableError
 from asgi_guard.rls.binding.autocommit import autocommit_refused, watch_options
 from asgi_guard.rls.binding.clause import Clauses
 from asgi_guard.rls.binding.identity import require_same, require_tenant
+from asgi_guard.rls.binding.sealed_clause import SealedClauses, clauses_for
 from asgi_guard.rls.binding.statement_text import StatementCheck
+from asgi_guard.rls.seal.keys import SealKeys
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.violations import not_enforced
 from asgi_guard.tenancy.context import UserExecutionContext
@@ -26,12 +28,32 @@ from asgi_guard.tenancy.context import UserExecutionContext
 __all__ = ["disown", "guard_dbapi_engine", "owner_of"]
 
 _OWNER: Final = "asgi_guard.owner"
+_BACKEND: Final = "asgi_guard.backend"
+_SENDS_PARAMETERS: Final = ("psycopg", "psycopg_async", "pg8000")
 _KEEPS_ROWS: Final = "asgi_guard.keeps_rows"
 
 
-def guard_dbapi_engine(engine: Engine, variables: RLSVariables) -> None:
-    """Bind every transaction that *engine* begins, and check every statement it sends."""
-    _BindingListeners(variables).listen(engine)
+def guard_dbapi_engine(
+    engine: Engine,
+    variables: RLSVariables,
+    *,
+    seal_keys: SealKeys | None,
+    transaction_pooler: bool,
+) -> None:
+    """Bind every transaction that *engine* begins, and check every statement it sends.
+
+    Raises:
+        ConfigError: Sealed variables without keys, keys without sealed variables, or a driver
+            that would write the sealed token into the text of a statement.
+    """
+    clauses = clauses_for(variables, seal_keys, transaction_pooler=transaction_pooler)
+    if clauses.seals and engine.dialect.driver not in _SENDS_PARAMETERS:
+        raise ConfigError(
+            "rls.url",
+            f"the driver {engine.dialect.driver!r} writes parameters into the text",
+            f"A sealed token must not be read there. Use {' or '.join(_SENDS_PARAMETERS)}.",
+        )
+    _BindingListeners(clauses).listen(engine)
 
 
 def owner_of(connection: Connection) -> UserExecutionContext | None:
@@ -48,9 +70,9 @@ def disown(connection: Connection) -> None:
 class _BindingListeners:
     """The engine events that carry the binding."""
 
-    def __init__(self, variables: RLSVariables) -> None:
-        self._clauses = Clauses(variables)
-        self._check = StatementCheck(variables)
+    def __init__(self, clauses: Clauses) -> None:
+        self._clauses = clauses
+        self._check = StatementCheck(clauses.variables)
 
     def listen(self, engine: Engine) -> None:
         """Hook onto *engine*."""
@@ -70,7 +92,11 @@ class _BindingListeners:
         connection.info[_OWNER] = context
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(self._clauses.bind_call(context))
+            if isinstance(self._clauses, SealedClauses):
+                token = self._clauses.token(context, connection.info[_BACKEND])
+                cursor.execute(self._clauses.statement.replace("$1", "%s"), (token,))
+            else:
+                cursor.execute(self._clauses.bind_call(context))
         finally:
             cursor.close()
 
@@ -93,10 +119,12 @@ class _BindingListeners:
         if self._check.has_computed_name(statement):
             self._check.refuse_named(_flat(parameters))
 
-    def refuse_session_tenant(self, dbapi_connection: Any, _record: Any) -> None:
+    def refuse_session_tenant(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
         """Refuse a new connection whose session names a tenant by default."""
         cursor = dbapi_connection.cursor()
         try:
+            cursor.execute("SELECT pg_catalog.pg_backend_pid()")
+            record.info[_BACKEND] = cursor.fetchone()[0]
             cursor.execute(self._clauses.read())
             row = cursor.fetchone()
         finally:

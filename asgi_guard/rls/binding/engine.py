@@ -21,6 +21,7 @@ from asgi_guard.rls.binding.registry import (
     sync_engine_of,
 )
 from asgi_guard.rls.binding.session import watch_sessions
+from asgi_guard.rls.seal.keys import SealKeys
 from asgi_guard.rls.variables import RLSVariables
 
 __all__ = ["build_engine", "guarded_engine"]
@@ -35,6 +36,7 @@ def guarded_engine(
     *,
     variables: RLSVariables | None = None,
     transaction_pooler: bool = False,
+    seal_keys: SealKeys | None = None,
     **engine_options: Any,
 ) -> AsyncEngine: ...
 @overload
@@ -43,6 +45,7 @@ def guarded_engine(
     *,
     variables: RLSVariables | None = None,
     transaction_pooler: bool = False,
+    seal_keys: SealKeys | None = None,
     **engine_options: Any,
 ) -> Engine: ...
 @overload
@@ -51,6 +54,7 @@ def guarded_engine(
     *,
     variables: RLSVariables | None = None,
     transaction_pooler: bool = False,
+    seal_keys: SealKeys | None = None,
     **engine_options: Any,
 ) -> Any: ...
 
@@ -60,6 +64,7 @@ def guarded_engine(
     *,
     variables: RLSVariables | None = None,
     transaction_pooler: bool = False,
+    seal_keys: SealKeys | None = None,
     **engine_options: Any,
 ) -> Any:
     """Create an engine, or take one, that sends nothing without a tenant.
@@ -74,6 +79,7 @@ def guarded_engine(
         variables: Names that the database uses; the defaults when None.
         transaction_pooler: There is PgBouncer (or another) in transaction mode in between:
             no statement is prepared under a name.
+        seal_keys: What signs where *variables* are sealed.
         **engine_options: As for ``create_async_engine`` or ``create_engine``. An
             ``async_creator`` must connect with ``connection_class`` from
             `guarded_connection_class`, or every connection is refused.
@@ -82,8 +88,8 @@ def guarded_engine(
         The engine; with an engine as argument, the same one.
 
     Raises:
-        ConfigError: The URL is none or not PostgreSQL's, AUTOCOMMIT is asked for, or the engine
-            serves another purpose already.
+        ConfigError: The URL is none or not PostgreSQL's, AUTOCOMMIT is asked for, the engine
+            serves another purpose already, or sealed variables and keys do not go together.
         UnavailableError: On first use: the server cannot be reached or does not let us in.
     """
     names = variables or RLSVariables()
@@ -103,10 +109,8 @@ def guarded_engine(
     level = getattr(inner.dialect, "_on_connect_isolation_level", None)
     refuse_autocommit_options({"isolation_level": level})
     watch_sessions()
-    if inner.dialect.driver == "asyncpg":
-        guard_asyncpg_engine(inner, names)
-    else:
-        guard_dbapi_engine(inner, names)
+    guard = guard_asyncpg_engine if inner.dialect.driver == "asyncpg" else guard_dbapi_engine
+    guard(inner, names, seal_keys=seal_keys, transaction_pooler=transaction_pooler)
     mark_engine(engine, EngineMark(names))
     return engine
 

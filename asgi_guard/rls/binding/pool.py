@@ -13,6 +13,7 @@ from asgi_guard.errors import ConfigError
 from asgi_guard.rls.binding.asyncpg_connection import connection_class
 from asgi_guard.rls.binding.connect_errors import connect_in_plain_words
 from asgi_guard.rls.binding.self_test import prove_binding
+from asgi_guard.rls.seal.keys import SealKeys
 from asgi_guard.rls.variables import RLSVariables
 
 __all__ = ["GuardedPool", "create_guarded_pool"]
@@ -39,6 +40,7 @@ def create_guarded_pool(
     *,
     variables: RLSVariables | None = None,
     transaction_pooler: bool = False,
+    seal_keys: SealKeys | None = None,
     **pool_options: Any,
 ) -> GuardedPool:
     """Create a raw asyncpg pool that binds the tenant to every transaction.
@@ -52,6 +54,7 @@ def create_guarded_pool(
         variables: Names that the database uses; the defaults when None.
         transaction_pooler: There is PgBouncer (or another) in transaction mode in between:
             no statement is prepared under a name.
+        seal_keys: What signs where *variables* are sealed.
         **pool_options: As for ``asyncpg.create_pool``; a ``connection_class`` of yours is kept
             as a base.
 
@@ -82,7 +85,12 @@ def create_guarded_pool(
         "loop": None,
         "record_class": asyncpg.Record,
     }
-    own = connection_class(names, pool_options.pop("connection_class", Connection))
+    own = connection_class(
+        names,
+        pool_options.pop("connection_class", Connection),
+        seal_keys=seal_keys,
+        transaction_pooler=transaction_pooler,
+    )
     return GuardedPool(
         dsn,
         variables=names,

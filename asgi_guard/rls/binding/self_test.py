@@ -41,6 +41,8 @@ async def prove_binding(connection: GuardedConnection) -> None:
             "a transaction-local setting did not take effect on this server",
             reason="binding_has_no_effect",
         )
+    if guard.clauses.seals:
+        guard.backend = await connection.fetchval("SELECT pg_catalog.pg_backend_pid()")
     if await connection.fetchval(read):
         raise not_enforced(
             "the session names a tenant outside any transaction. Remove the default "

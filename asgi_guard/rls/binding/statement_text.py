@@ -32,6 +32,7 @@ _ENDS: Final = re.compile(
     r"|\s*prepare\s+transaction\b",
     re.IGNORECASE,
 )
+_BEGINS: Final = re.compile(r"(?:^|;)\s*(?:begin|start\s+transaction)\b", re.IGNORECASE)
 _CHAINS: Final = re.compile(r"\band\s+chain\b", re.IGNORECASE)
 _MAY_END: Final = re.compile(r"\b(?:commit|rollback|end|abort|prepare)\b", re.IGNORECASE)
 # Copies of rows that stay on the connection after the transaction.
@@ -99,6 +100,10 @@ class StatementCheck:
                     "unbound. Use a transaction block, or commit() and rollback()",
                     reason="transaction_ended_midway",
                 )
+
+    def begins(self, text: str) -> bool:
+        """Tell whether *text* is meant to leave a transaction open: a BEGIN by hand."""
+        return _BEGINS.search(_QUOTED.sub(_blank, text)) is not None
 
     def keeps_rows(self, text: str) -> bool:
         """Tell whether *text* makes a temporary table, or a cursor kept after its transaction."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from asgi_guard.errors import ConfigError
 from asgi_guard.rls.ddl.names import explained, identifier, literal
+from asgi_guard.rls.ddl.sealed import sealed_function_statements, sealed_table_statements
 from asgi_guard.rls.variables import RLSVariables
 
 __all__ = [
@@ -60,7 +61,7 @@ def schema_statements(variables: RLSVariables, table_schemas: tuple[str, ...]) -
 
 
 def function_statements(variables: RLSVariables) -> list[str]:
-    """Make the two helper functions.
+    """Make the two helper functions, and what a seal needs.
 
     Raises:
         ConfigError: The id type is none that every value survives unchanged.
@@ -72,6 +73,8 @@ def function_statements(variables: RLSVariables) -> list[str]:
             f"{id_type!r} is not supported",
             f"Use one of {', '.join(sorted(_ID_TYPES))}.",
         )
+    if variables.sealed:
+        return [*sealed_table_statements(variables), *sealed_function_statements(variables)]
     tenant = _function(
         variables,
         "current_tenant",
