@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -116,6 +117,7 @@ class _LeasedSocket:
         self._code = 0
         self._closed = False
         self._heard = False
+        self._suspect = True  # it may have ended between its proof and the watch over it
         self._due = asyncio.Event()
         self._waiting: anyio.CancelScope | None = None
 
@@ -124,10 +126,11 @@ class _LeasedSocket:
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
+            self._suspect = True  # before the next message, if that comes before the watch
             loop.call_soon_threadsafe(self._due.set)
 
         start_soon(self._tick)
-        start_soon(self._check)
+        start_soon(self._watch)
         return self._lease.subscribe(wake) if self._lease.subscribe else _nothing
 
     async def receive(self) -> MutableMapping[str, Any]:
@@ -135,8 +138,11 @@ class _LeasedSocket:
         if self._open:
             with anyio.CancelScope() as self._waiting:
                 message = await self._receive()
+                if self._suspect:
+                    await self._look()
                 if self._open:
                     self._heard |= message["type"] == "websocket.receive"
+                    self._closed |= message["type"] == "websocket.disconnect"
                     return message
         return {"type": "websocket.disconnect", "code": self._code, "reason": ""}
 
@@ -149,7 +155,9 @@ class _LeasedSocket:
         kind = message["type"]
         if self._closed and kind == "websocket.close":
             return
-        if self._code:
+        if self._suspect:
+            await self._look()
+        if not self._open:
             raise OSError("the credential of this WebSocket has ended")
         if kind == "websocket.accept" and self._lease.echo and not message.get("subprotocol"):
             message = {**message, "subprotocol": self._lease.echo}
@@ -165,27 +173,35 @@ class _LeasedSocket:
             await self._lease.ticker(self._lease.pause)
             self._due.set()
 
-    async def _check(self) -> None:
-        check = self._lease.check
-        while check is not None and not self._code:
+    async def _watch(self) -> None:
+        while self._open:
             await self._due.wait()
             self._due.clear()
-            heard, self._heard = self._heard, False
-            try:
-                await check(heard)
-            except AuthenticationError as refusal:
-                await self._end(CREDENTIAL_EXPIRED, refusal.reason)
-            except UnavailableError as failure:
-                await self._end(TRY_AGAIN_LATER, failure.reason)
-            except Exception:  # noqa: BLE001 - whatever it is, nobody can say that it holds
-                await self._end(TRY_AGAIN_LATER, "socket_check_failed")
+            await self._look()
+
+    async def _look(self) -> None:
+        check, heard = self._lease.check, self._heard
+        self._suspect = self._heard = False
+        if check is None or not self._open:
+            return
+        try:
+            await check(heard)
+        except AuthenticationError as refusal:
+            await self._end(CREDENTIAL_EXPIRED, refusal.reason)
+        except UnavailableError as failure:
+            await self._end(TRY_AGAIN_LATER, failure.reason)
+        except Exception:  # noqa: BLE001 - whatever it is, nobody can say that it holds
+            await self._end(TRY_AGAIN_LATER, "socket_check_failed")
 
     async def _end(self, code: int, reason: str) -> None:
+        if not self._open:
+            return  # two looked at once
         self._code = code
         self._report(reason)
         if not self._closed:
             self._closed = True
-            await self._send({"type": "websocket.close", "code": code, "reason": ""})
+            with suppress(Exception):  # a client that is gone needs no goodbye
+                await self._send({"type": "websocket.close", "code": code, "reason": ""})
         if self._waiting is not None:
             self._waiting.cancel()
 

@@ -102,4 +102,4 @@ class SessionCookie:
 def _values(scope: Scope, name: bytes) -> list[bytes]:
     lines = [value for key, value in scope["headers"] if key == b"cookie"]
     pairs = [part.partition(b"=") for line in lines for part in line.split(b";")]
-    return [value.strip(b" \t") for key, _, value in pairs if key.strip(b" \t") == name]
+    return [value.strip(b" \t") for key, eq, value in pairs if eq and key.strip(b" \t") == name]
