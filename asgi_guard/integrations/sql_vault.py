@@ -6,8 +6,10 @@ refers to its data key, so that the database itself refuses to drop a key that i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from secrets import token_hex
 from typing import Final, TypeVar
 
 from sqlalchemy import select
@@ -25,6 +27,7 @@ from asgi_guard.vault.slot import Slot
 
 __all__ = ["SqlVaultStore"]
 
+_POLL: Final = 0.05  # seconds
 _OPERATION: Final = "vault.store"
 _REASON: Final = "which tenants a master key of the vault still serves"
 T = TypeVar("T")
@@ -78,15 +81,21 @@ class SqlVaultStore:
         return await self._run(slot.tenant_id, lambda work: work.revoke(slot, expected=expected))
 
     @asynccontextmanager
-    async def exclusive(self, slot: Slot) -> AsyncIterator[VaultStore]:
-        """Lock the slot's head row until the block ends, in one transaction.
+    async def exclusive(self, slot: Slot, *, hold: float = 60.0) -> AsyncIterator[VaultStore]:
+        """Keep others out of the slot by a lease in its row; no connection is held meanwhile.
 
-        It holds a connection for as long as the provider takes. The lock ends with the
-        connection, so that a process that dies leaves none behind.
+        A process that dies leaves its lease behind, which ends after *hold* seconds.
         """
-        async with self._work(slot.tenant_id) as work:
-            await work.lock(slot)
-            yield work
+        lease = token_hex(16)
+        while not await self._run(  # noqa: ASYNC110 - the event is in another process
+            slot.tenant_id, lambda work: work.take_lease(slot, lease, hold)
+        ):
+            await asyncio.sleep(_POLL)
+        try:
+            yield self
+        finally:
+            with suppress(VaultUnavailableError):  # it ends by itself
+                await self._run(slot.tenant_id, lambda work: work.end_lease(slot, lease))
 
     async def keys(self, tenant_id: str) -> Sequence[StoredKey]:
         """List the tenant's data keys."""

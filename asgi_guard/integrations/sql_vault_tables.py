@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    DateTime,
     Integer,
     LargeBinary,
     MetaData,
@@ -118,6 +119,9 @@ def _define(metadata: MetaData, names: RLSVariables, prefix: str) -> tuple[Table
         **_slot_columns(),
         "version": mapped_column(BigInteger, nullable=False),
         "status": mapped_column(Text, nullable=False),
+        # Who is asking the provider for a new token, and until when others wait for it.
+        "lease": mapped_column(Text, nullable=True),
+        "leased_until": mapped_column(DateTime(timezone=True), nullable=True),
     }
     secrets = {
         **_slot_columns(),

@@ -6,8 +6,8 @@ a shredding of one tenant wait for each other instead of dying in each other's a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     tuple_,
     update,
@@ -26,7 +27,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from asgi_guard.integrations.sql_vault_tables import KEY_COLUMNS, VaultTables
-from asgi_guard.vault.records import Entry, Head, Status, StoredKey, StoredSecret, VaultStore
+from asgi_guard.vault.records import Entry, Head, Status, StoredKey, StoredSecret
 from asgi_guard.vault.slot import Slot
 
 __all__ = ["VaultWork"]
@@ -35,21 +36,37 @@ _LOCK: Final = b"asgi-guard.vault.keys:"
 
 
 class VaultWork:
-    """A `VaultStore` within one transaction of one tenant; methods as there."""
+    """The statements of a `VaultStore` within one transaction of one tenant; methods as there."""
 
     def __init__(self, connection: AsyncConnection, tables: VaultTables) -> None:
         self._connection = connection
         self._tables = tables
 
-    async def lock(self, slot: Slot) -> None:
-        """Lock the tenant's keys against destruction, then the slot's head against everybody."""
-        keys, heads = self._tables.keys, self._tables.heads
-        mine = self._tables.of(keys, slot.tenant_id)
-        await self._connection.execute(
-            select(keys.c.number).where(mine).order_by(keys.c.number).with_for_update(read=True)
+    async def take_lease(self, slot: Slot, lease: str, hold: float) -> bool:
+        """Note that *lease* has the slot for *hold* seconds; False while another one has it.
+
+        A slot without a head has nothing that could be kept from anybody.
+        """
+        heads = self._tables.heads
+        now = func.clock_timestamp()
+        taken = await self._connection.execute(
+            update(heads)
+            .where(self._tables.at(heads, slot))
+            .where(or_(heads.c.leased_until.is_(None), heads.c.leased_until < now))
+            .values(lease=lease, leased_until=now + timedelta(seconds=hold))
         )
+        if taken.rowcount:
+            return True
+        known = select(exists().where(self._tables.at(heads, slot)))
+        return not (await self._connection.execute(known)).scalar_one()
+
+    async def end_lease(self, slot: Slot, lease: str) -> None:
+        """Give the slot back, if *lease* still has it."""
+        heads = self._tables.heads
         await self._connection.execute(
-            select(heads.c.version).where(self._tables.at(heads, slot)).with_for_update()
+            update(heads)
+            .where(self._tables.at(heads, slot), heads.c.lease == lease)
+            .values(lease=None, leased_until=None)
         )
 
     async def load(self, slot: Slot) -> Entry:
@@ -129,12 +146,6 @@ class VaultWork:
         secrets = self._tables.secrets
         await self._connection.execute(delete(secrets).where(self._tables.at(secrets, slot)))
         return True
-
-    @asynccontextmanager
-    async def exclusive(self, slot: Slot) -> AsyncIterator[VaultStore]:
-        """Lock one more slot in the same transaction."""
-        await self.lock(slot)
-        yield self
 
     async def keys(self, tenant_id: str) -> Sequence[StoredKey]:
         """List the tenant's data keys."""

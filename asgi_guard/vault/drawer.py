@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
+from typing import Final, Self
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
-from asgi_guard.errors import ConfigError, VaultConflictError, VaultNotConnectedError
+from asgi_guard.errors import (
+    ConfigError,
+    InsufficientScopeError,
+    VaultConflictError,
+    VaultNotConnectedError,
+)
 from asgi_guard.protocols import Clock
 from asgi_guard.secret import Secret
 from asgi_guard.tenancy.current import require_context
@@ -17,6 +24,17 @@ from asgi_guard.vault.slot import Slot, secret_provider
 from asgi_guard.vault.token import decode_secret, encode_secret
 
 __all__ = ["SecretDrawer", "is_live", "report_about"]
+
+
+_CHANGES: Final = frozenset(
+    {
+        "vault.connect",
+        "vault.delete_secret",
+        "vault.put_secret",
+        "vault.reconnect",
+        "vault.revoke",
+    }
+)
 
 
 class SecretDrawer:
@@ -39,6 +57,25 @@ class SecretDrawer:
         self._store = store
         self._clock = clock
         self._safe = Safe(keys)
+        self._owner_scope: str | None = None
+
+    def shared(self, *, scope: str = "vault:shared") -> Self:
+        """Return the same vault for what belongs to the whole tenant instead of one user.
+
+        Every context of the tenant may open it; only one with *scope* may change it. A user's own
+        secrets and the tenant's never meet: the place is part of what is authenticated.
+
+        Args:
+            scope: OAuth scope of those who connect, replace and remove for the tenant.
+
+        Raises:
+            ConfigError: The scope is empty, so that anybody would have it.
+        """
+        if not scope:
+            raise ConfigError("TokenVault.shared(scope)", "is empty", "Name the operators' scope.")
+        view = copy(self)
+        view._owner_scope = scope  # noqa: SLF001 - our own class
+        return view
 
     async def put_secret(self, name: str, value: Secret) -> None:
         """Store a secret of the user that is no OAuth token, or replace it.
@@ -110,7 +147,11 @@ class SecretDrawer:
 
     def _slot(self, provider: str, operation: str) -> Slot:
         context = require_context(operation, clock=self._clock)
-        return Slot(context.tenant_id, context.user_id, provider)
+        if self._owner_scope is None:
+            return Slot(context.tenant_id, context.user_id, provider)
+        if operation in _CHANGES and self._owner_scope not in context.scopes:
+            raise InsufficientScopeError("vault_shared_scope_missing")
+        return Slot(context.tenant_id, "", provider)
 
     async def _put(
         self, slot: Slot, plaintext: Secret, *, check: Callable[[Entry], None] | None = None
@@ -147,4 +188,7 @@ def report_about(
     slot: Slot, name: str, *, outcome: str = "allowed", reason: str = "", **details: bool
 ) -> None:
     """Report event *name* about *slot*."""
-    report(name, outcome=outcome, reason=reason, details={"provider": slot.provider, **details})
+    told: dict[str, str | bool] = {"provider": slot.provider, **details}
+    if not slot.user_id:
+        told["shared"] = True
+    report(name, outcome=outcome, reason=reason, details=told)

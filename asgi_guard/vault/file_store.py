@@ -66,7 +66,7 @@ class FileVaultStore:
         )
 
     @asynccontextmanager
-    async def exclusive(self, slot: Slot) -> AsyncIterator[VaultStore]:
+    async def exclusive(self, slot: Slot, *, hold: float = 60.0) -> AsyncIterator[VaultStore]:  # noqa: ARG002 - it ends with the process
         """Keep every other process and task out of the slot; the kernel ends it with us."""
         fd = await _in_thread(lambda: self._open_lock(slot))
         try:

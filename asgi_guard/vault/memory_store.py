@@ -45,7 +45,7 @@ class InMemoryVaultStore:
         return bool(self._shelf(slot.tenant_id).revoke(slot, expected=expected))
 
     @asynccontextmanager
-    async def exclusive(self, slot: Slot) -> AsyncIterator[VaultStore]:
+    async def exclusive(self, slot: Slot, *, hold: float = 60.0) -> AsyncIterator[VaultStore]:  # noqa: ARG002 - it ends with the process
         """Keep other tasks out of the slot."""
         lock = self._locks.setdefault(slot, asyncio.Lock())
         async with lock:

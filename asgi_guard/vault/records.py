@@ -116,10 +116,17 @@ class VaultStore(Protocol):
     async def revoke(self, slot: Slot, *, expected: int) -> bool:
         """Remove the secret; the head moves on to ``expected + 1``, revoked."""
 
-    def exclusive(self, slot: Slot) -> AbstractAsyncContextManager[VaultStore]:
+    def exclusive(
+        self, slot: Slot, *, hold: float = 60.0
+    ) -> AbstractAsyncContextManager[VaultStore]:
         """Keep others out of the slot, in every process, while the block runs.
 
         Gives the store to use inside: what it writes is visible when the block ends, at latest.
+
+        Args:
+            slot: Which.
+            hold: Seconds that the block takes at most. A store that cannot see whether its
+                process lives lets others in after them.
         """
 
     async def keys(self, tenant_id: str) -> Sequence[StoredKey]:

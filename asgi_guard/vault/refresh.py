@@ -31,6 +31,7 @@ from asgi_guard.vault.token import OAuthToken, decode_token, encode_token
 __all__ = ["Refresher"]
 
 _REMEMBERED_FAILURES: Final = 1024
+_MARGIN: Final = 15.0  # seconds to read before, and to store after, the provider was asked
 _STORE_AGAIN_AFTER: Final = (0.05, 0.25, 1.0)
 
 
@@ -106,7 +107,7 @@ class Refresher:
         # credential ends meanwhile.
         context = UserExecutionContext(
             tenant_id=slot.tenant_id,
-            user_id=slot.user_id,
+            user_id=slot.user_id or "tenant",
             operation="vault.refresh",
             auth_method="internal",
         )
@@ -123,7 +124,7 @@ class Refresher:
         trouble = ""
         try:
             async with asyncio.timeout(self._wait + connector.timeout):
-                async with self._store.exclusive(slot) as held:
+                async with self._store.exclusive(slot, hold=connector.timeout + _MARGIN) as held:
                     exchange = _Exchange(await self._safe.entry(held, slot))
                     _refuse_broken(exchange.entry)
                     old = decode_token(await self._safe.open(slot, exchange.entry))

@@ -21,7 +21,7 @@ class Slot(NamedTuple):
 
     Args:
         tenant_id: The tenant, as its context spells it.
-        user_id: The user.
+        user_id: The user; ``""``, which no user has, for what belongs to the whole tenant.
         provider: A provider's name, or ``secret:<name>`` for a secret that is no OAuth token.
     """
 

@@ -55,7 +55,7 @@ async def main(kind: str, where: str, folder: Path, expected: int, *, unlocked: 
 
 def _unlock(store: VaultStore) -> None:
     @asynccontextmanager
-    async def exclusive(_slot: Slot) -> AsyncIterator[VaultStore]:
+    async def exclusive(_slot: Slot, *, hold: float = 60.0) -> AsyncIterator[VaultStore]:
         yield store
 
     store.exclusive = exclusive  # type: ignore[method-assign, assignment]

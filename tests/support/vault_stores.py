@@ -19,7 +19,16 @@ from asgi_guard.rls import RLSVariables, guarded_engine, system_engine, tenant_p
 from asgi_guard.testing import PostgresDatabase
 from asgi_guard.vault import FileVaultStore, InMemoryVaultStore, VaultStore
 
-__all__ = ["KINDS", "METADATA", "VARIABLES", "Stores", "fill_vault", "opened_stores", "sql_store"]
+__all__ = [
+    "KINDS",
+    "METADATA",
+    "TABLES",
+    "VARIABLES",
+    "Stores",
+    "fill_vault",
+    "opened_stores",
+    "sql_store",
+]
 
 KINDS = ["memory", "file", pytest.param("sql", marks=pytest.mark.postgres)]
 VARIABLES = RLSVariables(

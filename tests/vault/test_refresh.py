@@ -278,7 +278,7 @@ class FlakyStore(InMemoryVaultStore):
         self.seen = 0
 
     @asynccontextmanager
-    async def exclusive(self, slot: Slot) -> AsyncIterator[VaultStore]:
+    async def exclusive(self, slot: Slot, *, hold: float = 60.0) -> AsyncIterator[VaultStore]:
         async with super().exclusive(slot):
             before = self._shelf(slot.tenant_id).load(slot)
             yield self
@@ -355,7 +355,7 @@ class AwayStore(InMemoryVaultStore):
     """Cannot be locked."""
 
     @asynccontextmanager
-    async def exclusive(self, slot: Slot) -> AsyncIterator[VaultStore]:
+    async def exclusive(self, slot: Slot, *, hold: float = 60.0) -> AsyncIterator[VaultStore]:
         async with super().exclusive(slot) as held:
             if slot.provider == "google":
                 raise VaultUnavailableError("vault_database")
