@@ -15,7 +15,15 @@ from tests.support.jose_tokens import signing_key
 from tests.support.tenancy_tokens import b64
 from tests.support.tenancy_world import MovedClock
 
-__all__ = ["ACCESS_TOKEN", "CLIENT", "SECRET", "SmallProvider", "json_answer", "raw_answer"]
+__all__ = [
+    "ACCESS_TOKEN",
+    "CLIENT",
+    "REFRESH_TOKEN",
+    "SECRET",
+    "SmallProvider",
+    "json_answer",
+    "raw_answer",
+]
 
 CLIENT = "notes-web"
 SECRET = "canary-client-secret-5d1f"

@@ -38,7 +38,9 @@ __all__ = [
     "World",
     "app_of",
     "parameters",
+    "provider_at",
     "provider_settings",
+    "sessions_app",
     "world",
 ]
 
@@ -163,9 +165,14 @@ class World:
 
 def provider_settings(provider: SmallProvider, **changes: Any) -> OIDCProvider:
     """Build what the app agrees with *provider*."""
+    return provider_at(provider.issuer, **changes)
+
+
+def provider_at(issuer: str, **changes: Any) -> OIDCProvider:
+    """Build what the app agrees with the small provider at *issuer*."""
     settings: dict[str, Any] = {
         "name": "small",
-        "issuer": provider.issuer,
+        "issuer": issuer,
         "client_id": CLIENT,
         "client_auth": ClientSecretBasic(Secret(SECRET)),
         "redirect_uri": f"https://app.example/auth/callback/{changes.get('name', 'small')}",
@@ -176,15 +183,21 @@ def provider_settings(provider: SmallProvider, **changes: Any) -> OIDCProvider:
     return OIDCProvider(**{**settings, **changes})
 
 
+def sessions_app(providers: Any, sessions: Sessions, **options: Any) -> Starlette:
+    """Make an app with a login for *providers*."""
+    return app_of(OIDCLogin(providers, sessions=sessions, **options), sessions)
+
+
 @asynccontextmanager
 async def world(
     *,
     agreed: Callable[[SmallProvider], Any] | None = None,
     settings: dict[str, Any] | None = None,
+    now: float = 1_700_000_000.0,
     **options: Any,
 ) -> AsyncIterator[World]:
-    """Open a world; *settings* are the provider's, *options* those of `OIDCLogin`."""
-    clock, sink, tokens = MovedClock(), Events(), []
+    """Open a world at *now*; *settings* are the provider's, *options* those of `OIDCLogin`."""
+    clock, sink, tokens = MovedClock(now), Events(), []
     store, sessions = MemoryStore(clock=clock), options.pop("sessions", Sessions())
 
     async def on_tokens(login: VerifiedLogin, found: Any) -> None:
