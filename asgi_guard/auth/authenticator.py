@@ -51,7 +51,9 @@ class BearerAuthenticator:
         token = _bearer_token(scope)
         if token is None:
             return None
-        verified = await self._verifier.verify(token)
+        judged = self._verifier.verify(token)
+        del token  # error trackers record locals
+        verified = await judged
         if verified.is_bound:
             refuse("token_bound_to_a_key", verified.details)
         return verified.principal

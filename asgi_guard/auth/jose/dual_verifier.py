@@ -18,7 +18,7 @@ from asgi_guard.auth.jose.algorithms import SHORTEST_SECRET
 from asgi_guard.auth.jose.base64url import b64url_decode
 from asgi_guard.auth.jose.compact_jws import token_bytes
 from asgi_guard.auth.jose.policy import JwtPolicy
-from asgi_guard.auth.jose.refusal import refuse
+from asgi_guard.auth.jose.refusal import refuse, without_frames
 from asgi_guard.auth.jose.strict_json import strict_object
 from asgi_guard.auth.jose.verified_token import VerifiedToken
 from asgi_guard.auth.jose.verifier import TokenVerifier
@@ -91,6 +91,11 @@ class DualAlgorithmVerifier:
             UnavailableError: The keys cannot be had now.
             ConfigError: The policy of its side has no such type.
         """
+        judged = self._judged(token, token_type)
+        del token
+        return await without_frames(judged)
+
+    async def _judged(self, token: bytes | str, token_type: str) -> VerifiedToken:
         raw = token_bytes(token)
         if _algorithm(raw[:_LONGEST_HEADER].partition(b".")[0]) not in self._legacy_algorithms:
             found = await self._current.verify(raw, token_type=token_type)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NoReturn
+from collections.abc import Awaitable, Mapping
+from typing import Final, NoReturn, TypeVar
 
-from asgi_guard.errors import AuthenticationError
+from asgi_guard.errors import AuthenticationError, GuardError
 
-__all__ = ["INVALID_TOKEN", "refuse"]
+__all__ = ["INVALID_TOKEN", "refuse", "without_frames"]
+
+T = TypeVar("T")
 
 INVALID_TOKEN: Final = ((b"www-authenticate", b'Bearer error="invalid_token"'),)  # RFC 6750, 3.1
 
@@ -26,3 +28,19 @@ def refuse(reason: str, details: Mapping[str, str] | None = None) -> NoReturn:
     refusal = AuthenticationError(reason, headers=INVALID_TOKEN)
     refusal.details = details or {}
     raise refusal
+
+
+async def without_frames(judged: Awaitable[T]) -> T:
+    """Await *judged*; an error of ours comes out without the frames in which it was raised.
+
+    Their locals hold the token, and error trackers record locals.
+    """
+    refused: GuardError
+    try:
+        return await judged
+    except GuardError as error:
+        refused = error.with_traceback(None)
+    try:
+        raise refused
+    finally:
+        del refused  # else the error holds the frame that holds the error

@@ -16,7 +16,7 @@ from asgi_guard.auth.jose.compact_jws import (
 from asgi_guard.auth.jose.key_source import KeySource
 from asgi_guard.auth.jose.policy import TOKEN_TYPES, JwtPolicy
 from asgi_guard.auth.jose.principal import principal_of
-from asgi_guard.auth.jose.refusal import refuse
+from asgi_guard.auth.jose.refusal import refuse, without_frames
 from asgi_guard.auth.jose.revocations import TokenRevocations
 from asgi_guard.auth.jose.strict_json import frozen
 from asgi_guard.auth.jose.token_details import jti_details, kid_details
@@ -90,6 +90,11 @@ class TokenVerifier:
             UnavailableError: The keys cannot be had now.
             ConfigError: The policy has no such type.
         """
+        judged = self._judged(token, token_type)
+        del token
+        return await without_frames(judged)
+
+    async def _judged(self, token: bytes | str, token_type: str) -> VerifiedToken:
         raw = token_bytes(token)
         if token_type not in self._rules:
             raise ConfigError("token_type", f"{token_type!r} is not in the policy", "Add it.")

@@ -158,7 +158,9 @@ class RefreshTokens:
         """
         with reported("REFRESH_ROTATED", clock=self._clock) as case:
             case.refuse_as("REFRESH_REFUSED")
-            verified = await self._verifier.verify(token, token_type=_TYPE)
+            judged = self._verifier.verify(token, token_type=_TYPE)
+            del token  # error trackers record locals
+            verified = await judged
             case.details |= verified.details
             for _ in range(_ATTEMPTS):
                 family, stored = await self._found(verified, case)
@@ -180,7 +182,9 @@ class RefreshTokens:
         """
         try:
             with reported("REFRESH_REVOKED", clock=self._clock) as case:
-                verified = await self._verifier.verify(token, token_type=_TYPE)
+                judged = self._verifier.verify(token, token_type=_TYPE)
+                del token
+                verified = await judged
                 case.details |= verified.details
                 family, _ = await self._found(verified, case)
                 check_binding(family, client_id=client_id, jkt=family.jkt)
