@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.audit_log import (
     AuditQuery,
     AuditSigningKey,
@@ -30,6 +31,7 @@ from asgi_guard.audit_log import (
 )
 from asgi_guard.audit_log.record import MalformedLineError, parse_line
 from asgi_guard.audit_log.rendering import AuditFormat, render
+from asgi_guard.audit_log.sinks import Seal
 from asgi_guard.errors import ConfigError, GuardError
 
 __all__ = ["audit"]
@@ -119,6 +121,40 @@ def verify(
         if report.ok and save is not None and report.latest is not None:
             save.write_bytes(report.latest.line())
     _conclude(report)
+
+
+@audit.command()
+def expire(
+    source: Annotated[str, typer.Argument(help="postgresql://writer@host/db")],
+    *,
+    key: Annotated[Path, typer.Option(help="Private key file: what is left is signed.")],
+    keep_days: Annotated[
+        int, typer.Option(help="Days; the database allows no fewer than its own.")
+    ],
+    former_key: Annotated[
+        list[str] | None, typer.Option(help="Public key that signed earlier parts; repeatable.")
+    ] = None,
+    table: _Table = "public.audit_logs",
+) -> None:
+    """Delete records that are older, and sign where every chain stands.
+
+    A running log does it once a day by itself, if its tables have ``keep_days``. What goes was
+    closed by a signed checkpoint that is older, so the first run of a log finds nothing to delete.
+    """
+
+    async def work(sink: AuditSink) -> int:
+        if not isinstance(sink, PostgresAuditSink):
+            raise ConfigError("SOURCE", "is a directory", "Set JSONLinesAuditSink(keep_days=...).")
+        signing = AuditSigningKey.from_file(key)
+        keys = AuditVerifyKeys([signing.public_key, *(former_key or ())])
+        await sink.open(Seal(signing, keys, SYSTEM_CLOCK))
+        try:
+            return await sink.expire(keep_days)
+        finally:
+            await sink.aclose()
+
+    with _told():
+        typer.echo(f"deleted: {asyncio.run(_with_sink(source, table, work))} records")
 
 
 def _conclude(report: VerifyReport) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner, Result
 
-from asgi_guard.audit_log import AuditLog, PostgresAuditSink, VerifyReport
+from asgi_guard.audit_log import AuditLog, AuditSigningKey, PostgresAuditSink, VerifyReport
+from asgi_guard.cli.app import app
 from asgi_guard.errors import ConfigError
 from tests.support.audit_logs import KEY, event
 from tests.support.audit_postgres import PASSWORD, TABLES, install, writer_pool
@@ -173,6 +177,39 @@ async def test_one_worker_a_day_does_it_and_others_write_on(database: RLSDatabas
             await log.record(event(1, tenant=ALICE))
 
     assert (await verified(database)).ok
+
+
+async def test_an_operator_shortens_a_log_and_it_stays_whole(
+    database: RLSDatabase, tmp_path: Path
+) -> None:
+    """For a log whose writer is gone, or a retention that was agreed on later."""
+    key = AuditSigningKey.create_file(tmp_path / "audit.key")
+    async with writer_pool(database) as pool:
+        for day in (0, 1, 2):
+            clock = MovedClock()
+            clock.move(START + day * DAY - clock.now())
+            sink = PostgresAuditSink(pool, tables=KEPT)
+            async with AuditLog(sinks=[sink], signing_key=key, clock=clock) as audit:
+                for number in range(3):
+                    await audit.record(
+                        event(number, tenant=ALICE, time=datetime(2024, 1, 1, tzinfo=UTC))
+                    )
+    dsn = database.database.dsn(TABLES.writer_role, PASSWORD)
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, ["audit", *words])
+
+    done = await asyncio.to_thread(
+        run, "expire", dsn, "--key", str(tmp_path / "audit.key"), "--keep-days", "30"
+    )
+    seen = await asyncio.to_thread(run, "verify", dsn, "--public-key", key.public_key)
+    files = await asyncio.to_thread(
+        run, "expire", str(tmp_path), "--key", str(tmp_path / "audit.key"), "--keep-days", "30"
+    )
+
+    assert (done.exit_code, done.stdout) == (0, "deleted: 7 records\n"), done.output
+    assert (seen.exit_code, seen.stdout[:6]) == (0, "whole:"), seen.output
+    assert files.exit_code == 2
 
 
 def test_a_retention_that_means_nothing_is_refused() -> None:
