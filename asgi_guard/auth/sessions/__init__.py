@@ -9,6 +9,7 @@ the same identity and closed when it ends.
 from __future__ import annotations
 
 from asgi_guard._internal.memory_store import MemoryStore
+from asgi_guard.auth.sessions.app import SessionNotFoundError, session_app
 from asgi_guard.auth.sessions.authenticator import SessionAuthenticator
 from asgi_guard.auth.sessions.bearer import WebSocketBearer
 from asgi_guard.auth.sessions.cookie import SessionCookie
@@ -31,6 +32,7 @@ __all__ = [
     "SessionCookie",
     "SessionFacts",
     "SessionLimits",
+    "SessionNotFoundError",
     "SessionService",
     "SessionState",
     "SessionStateTooLargeError",
@@ -39,4 +41,5 @@ __all__ = [
     "WebSocketTicket",
     "WebSocketTickets",
     "requires_session",
+    "session_app",
 ]

@@ -14,7 +14,7 @@ from asgi_guard.auth.sessions.endings import Endings, stamps_of
 from asgi_guard.auth.sessions.identifiers import is_session_id, new_lineage, new_sid, session_id_of
 from asgi_guard.auth.sessions.index import SessionIndex
 from asgi_guard.auth.sessions.limits import SessionLimits
-from asgi_guard.auth.sessions.record import StoredSession, printable, words
+from asgi_guard.auth.sessions.record import StoredSession, printable, thawed, words
 from asgi_guard.auth.sessions.reporting import reported, tell
 from asgi_guard.auth.sessions.rights import check_session, check_tenant
 from asgi_guard.auth.sessions.session import IssuedSession, Session
@@ -109,7 +109,7 @@ class SessionLifecycle:
                 tenant_id=tenant_id,
                 roles=words("create.roles", roles),
                 scopes=words("create.scopes", scopes),
-                claims=dict(claims or {}),
+                claims=thawed(claims or {}),
                 label=printable("create.label", label, most=100, empty=True),
                 created_at=now,
                 seen_at=now,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -11,7 +11,16 @@ from asgi_guard.auth.jose.strict_json import frozen, strict_object
 from asgi_guard.auth.sessions.session import Session
 from asgi_guard.errors import ConfigError, RequestInvalidError, UnavailableError
 
-__all__ = ["Entry", "StoredSession", "Successor", "decode", "encode", "printable", "words"]
+__all__ = [
+    "Entry",
+    "StoredSession",
+    "Successor",
+    "decode",
+    "encode",
+    "printable",
+    "thawed",
+    "words",
+]
 
 _FORMAT: Final = 1
 _MOST_BYTES: Final = 16 * 1024
@@ -108,6 +117,13 @@ def decode(raw: bytes) -> Entry:
     if not known or set(plain) != set(_FIELDS):
         raise UnavailableError("session_record_malformed")
     return StoredSession(**plain)
+
+
+def thawed(value: Any) -> Any:
+    """Return JSON *value* with plain objects and arrays, as ``json`` writes them."""
+    if isinstance(value, Mapping):
+        return {name: thawed(each) for name, each in value.items()}
+    return [thawed(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def printable(setting: str, value: object, *, most: int = 255, empty: bool = False) -> str:

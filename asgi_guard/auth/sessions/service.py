@@ -13,7 +13,7 @@ from asgi_guard.auth.sessions.exchange import Exchange, member_of
 from asgi_guard.auth.sessions.identifiers import is_session_id, session_id_of
 from asgi_guard.auth.sessions.lifecycle import SessionLifecycle, refuse
 from asgi_guard.auth.sessions.limits import SessionLimits
-from asgi_guard.auth.sessions.record import printable, words
+from asgi_guard.auth.sessions.record import printable, thawed, words
 from asgi_guard.auth.sessions.reporting import reported
 from asgi_guard.auth.sessions.rights import check_group, check_tenant
 from asgi_guard.auth.sessions.session import IssuedSession, Session, SessionState
@@ -100,7 +100,7 @@ class SessionService(SessionLifecycle):
         if scopes is not None:
             changes["scopes"] = words("renew.scopes", scopes)
         if claims is not None:
-            changes["claims"] = dict(claims)
+            changes["claims"] = thawed(claims)
         with reported("SESSION_RENEWED", session_id=session_id) as step:
             found = await self._live(session_id, used=False)
             step.session = self._shown(found)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from asgi_guard.auth.jose.strict_json import frozen, strict_object
-from asgi_guard.auth.sessions.record import StoredSession
+from asgi_guard.auth.sessions.record import StoredSession, thawed
 from asgi_guard.auth.sessions.session import SessionState
 from asgi_guard.errors import (
     ConflictError,
@@ -78,7 +78,7 @@ class SessionStates:
         raw, owner = b"", [session.user_id, session.tenant_id]
         try:
             text = json.dumps(
-                {"version": state.version, "owner": owner, "data": state.data},
+                {"version": state.version, "owner": owner, "data": thawed(state.data)},
                 separators=(",", ":"),
                 allow_nan=False,
             )

@@ -8,7 +8,6 @@ finds one in a log finds nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from asgi_guard._internal.responses import problem_body
 from asgi_guard.auth.jose.strict_json import frozen, strict_object
 from asgi_guard.auth.sessions.identifiers import new_sid, session_id_of
 from asgi_guard.auth.sessions.offers import take_from_query, take_offered
+from asgi_guard.auth.sessions.record import thawed
 from asgi_guard.auth.sessions.reporting import reported
 from asgi_guard.auth.sessions.service import SessionService
 from asgi_guard.auth.sessions.session import AUTH_METHOD
@@ -206,7 +206,7 @@ def _key(ticket: Secret) -> str:
 def _encode(principal: Principal, origin: bytes | None, ends: float) -> bytes:
     plain: dict[str, Any] = {name: getattr(principal, name) for name in _FIELDS}
     plain |= {"roles": sorted(principal.roles), "scopes": sorted(principal.scopes)}
-    plain["claims"], plain["details"] = _thawed(principal.claims), dict(principal.details)
+    plain["claims"], plain["details"] = thawed(principal.claims), dict(principal.details)
     shown = None if origin is None else origin.decode("latin-1")
     try:
         raw = json.dumps({"principal": plain, "origin": shown, "ends": ends}).encode()
@@ -217,12 +217,6 @@ def _encode(principal: Principal, origin: bytes | None, ends: float) -> bytes:
     if len(raw) > _MOST_BYTES:
         raise RequestInvalidError("ticket_too_large")
     return raw
-
-
-def _thawed(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _thawed(each) for name, each in value.items()}
-    return [_thawed(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _principal(plain: dict[str, Any]) -> Principal:
