@@ -33,6 +33,7 @@ from asgi_guard.settings import GuardSettings
 from asgi_guard.settings.auditing import open_audit
 from asgi_guard.settings.checks import header_set
 from asgi_guard.settings.startup import Readiness, ReadyGate
+from asgi_guard.settings.throttling import throttled_authenticators
 from asgi_guard.settings.verification import verify_database
 from asgi_guard.tenancy import TenantContextMiddleware
 from asgi_guard.tenancy.current import no_context
@@ -187,7 +188,7 @@ class Guard:
         yield partial(ReadyGate, readiness=self.readiness)
         if s.resolver is not None:
             # Who, before where: a tenant is proven by a credential.
-            yield partial(AuthenticationMiddleware, authenticators=s.authenticators)
+            yield partial(AuthenticationMiddleware, authenticators=throttled_authenticators(s))
             # Innermost: the context is current inside the app and nowhere else.
             yield partial(
                 TenantContextMiddleware,

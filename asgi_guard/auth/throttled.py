@@ -14,7 +14,10 @@ from asgi_guard.protocols import Authenticator, Principal, Scope
 
 __all__ = ["ThrottledAuthenticator"]
 
-_CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key")
+_CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key", "sec-websocket-protocol")
+_SHARED_HEADERS: Final = ("cookie",)
+# The signature held, so nobody guessed: fifty browsers that wake up behind one address.
+_NO_GUESS: Final = frozenset({"token_expired"})
 
 
 class ThrottledAuthenticator:
@@ -29,7 +32,9 @@ class ThrottledAuthenticator:
         inner: Decides.
         throttle: Counts; its address limit should allow for offices behind one address.
         trusted_proxies: Who may name the client's address.
-        credential_headers: Headers that *inner* reads.
+        credential_headers: Headers that *inner* reads, and that hold nothing else.
+        shared_headers: Headers that hold a credential among other things: counted for the
+            address and tenant alone.
         tenant_of: Tells which tenant a request names, e.g. by its host. Anybody can use that
             tenant's limit up: keep it high.
 
@@ -44,6 +49,7 @@ class ThrottledAuthenticator:
         throttle: Throttle,
         trusted_proxies: TrustedProxies | None = None,
         credential_headers: Iterable[str] = _CREDENTIAL_HEADERS,
+        shared_headers: Iterable[str] = _SHARED_HEADERS,
         tenant_of: Callable[[Scope], str | None] | None = None,
     ) -> None:
         if isinstance(inner, type) or not isinstance(inner, Authenticator):
@@ -52,8 +58,11 @@ class ThrottledAuthenticator:
         self._throttle = throttle
         self._proxies = trusted_proxies or TrustedProxies()
         self._headers = frozenset(name.lower().encode() for name in credential_headers)
+        self._shared = frozenset(name.lower().encode() for name in shared_headers)
         self._tenant_of = tenant_of
         self.challenges = challenges_of(inner)
+        # Read by the settings' checks, which must see through this wrapper.
+        self.reads_cookies = bool(getattr(inner, "reads_cookies", False))
 
     async def authenticate(self, scope: Scope) -> Principal | None:
         """Return what *inner* returns.
@@ -64,7 +73,7 @@ class ThrottledAuthenticator:
             UnavailableError: Nobody can say now.
         """
         shown = [value for name, value in scope["headers"] if name in self._headers]
-        if not shown:
+        if not shown and not any(name in self._shared for name, _ in scope["headers"]):
             return await self._inner.authenticate(scope)
         attempt = self._attempt(scope, shown)
         await self._throttle.ensure_open(attempt)
@@ -72,14 +81,16 @@ class ThrottledAuthenticator:
             return await self._inner.authenticate(scope)
         except DPoPNonceError:  # nobody's guess: the token was good, and the server's nonce is new
             raise
-        except AuthenticationError:
-            await self._throttle.count(attempt)
+        except AuthenticationError as refusal:
+            if refusal.reason not in _NO_GUESS:
+                await self._throttle.count(attempt)
             raise
 
     def _attempt(self, scope: Scope, shown: list[bytes]) -> Attempt:
         return self._throttle.attempt(
             address=self._proxies.client_of(scope),
-            account=b"\n".join(shown).decode("latin-1"),  # counted under its hash
+            # Counted under its hash.
+            account=b"\n".join(shown).decode("latin-1") if shown else None,
             tenant=None if self._tenant_of is None else self._tenant_of(scope),
             request_id=request_id_of(scope),
         )

@@ -15,6 +15,7 @@ from asgi_guard.errors import ConfigError
 from asgi_guard.origins import OriginGate
 from asgi_guard.protocols import EventSink
 from asgi_guard.security_headers import SecurityHeaders
+from asgi_guard.settings.throttling import check_throttle
 
 if TYPE_CHECKING:
     from asgi_guard.settings.model import GuardSettings
@@ -75,6 +76,7 @@ def check(settings: GuardSettings) -> None:
     if settings.audit is not None:
         _audit(settings)
     _identity(settings)
+    check_throttle(settings)
     _origins(settings)
     _cookies(settings)
     _production(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,7 +11,7 @@ from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard.cors import CORSPolicy
 from asgi_guard.cross_origin import CrossOriginPolicy
 from asgi_guard.origins import OriginGate
-from asgi_guard.protocols import Authenticator, Clock, EventSink
+from asgi_guard.protocols import Authenticator, Clock, EventSink, Scope
 from asgi_guard.security_headers import SecurityHeaders
 from asgi_guard.security_headers.middleware import TenantPolicies as TenantHeaders
 from asgi_guard.settings.checks import check, header_set, listed
@@ -22,6 +22,7 @@ from asgi_guard.tenancy.tenant_id import UUID, TenantIdShape
 
 if TYPE_CHECKING:  # loads SQLAlchemy and cryptography
     from asgi_guard.audit_log import AuditLog
+    from asgi_guard.auth.throttle import Throttle
     from asgi_guard.rls.inventory import TableSource
     from asgi_guard.rls.policies import TenantPolicies
 
@@ -40,6 +41,11 @@ class GuardSettings:
 
     Args:
         authenticators: Asked in order; the first that finds its kind of credential decides.
+        throttle: Counts refused credentials of every kind, by client address (as
+            *trusted_proxies* know it) and by credential, and answers 429 when there were too
+            many: ``Throttle()``. None counts nothing.
+        throttle_tenant_of: Which tenant a request's refused credential counts against, e.g. by
+            its host. Anybody can use that tenant's limit up.
         resolver: Which tenant a request names, e.g. ``ClaimResolver()``; or a function.
         memberships: Whether the user is an active member there. None is allowed with a
             `ClaimResolver` alone, whose tenant the credential's issuer vouches for.
@@ -81,6 +87,8 @@ class GuardSettings:
     """
 
     authenticators: Iterable[Authenticator] = ()
+    throttle: Throttle | None = None
+    throttle_tenant_of: Callable[[Scope], str | None] | None = None
     resolver: ResolverLike | None = None
     memberships: Memberships | None = None
     tenant_shape: TenantIdShape = UUID

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from asgi_guard._internal.proxies import TrustedProxies
+from asgi_guard._internal.request_id import request_id_of
 from asgi_guard.auth.passwords.hasher import PasswordHasher, Replace
 from asgi_guard.auth.passwords.rules import as_secret
 from asgi_guard.auth.throttle import Throttle
+from asgi_guard.protocols import Scope
 from asgi_guard.secret import Secret
 
 __all__ = ["PasswordLogin"]
@@ -16,11 +19,19 @@ class PasswordLogin:
     Args:
         hasher: Verifies.
         throttle: Counts.
+        trusted_proxies: Who may name the client's address; inside a `Guard`, its own are asked.
     """
 
-    def __init__(self, hasher: PasswordHasher, *, throttle: Throttle) -> None:
+    def __init__(
+        self,
+        hasher: PasswordHasher,
+        *,
+        throttle: Throttle,
+        trusted_proxies: TrustedProxies | None = None,
+    ) -> None:
         self._hasher = hasher
         self._throttle = throttle
+        self._proxies = trusted_proxies or TrustedProxies()
 
     async def verify(
         self,
@@ -28,7 +39,8 @@ class PasswordLogin:
         password: str | Secret,
         *,
         account: str,
-        address: str | None,
+        scope: Scope | None = None,
+        address: str | None = None,
         tenant: str | None = None,
         replace: Replace | None = None,
         user_id: str | None = None,
@@ -40,8 +52,9 @@ class PasswordLogin:
             stored: As for `PasswordHasher.verify`; None for an unknown user, who is counted too.
             password: As it was typed.
             account: What was typed as the user's name.
-            address: The client's address, as your trusted proxies know it
-                (`TrustedProxies.client_of`).
+            scope: Of the request, ``request.scope``: says the client's address, as the trusted
+                proxies know it, and the request's id.
+            address: Instead of *scope*, where there is no request: the client's address.
             tenant: The tenant that is being logged in to.
             replace: As for `PasswordHasher.verify`.
             user_id: As for `PasswordHasher.verify`.
@@ -54,6 +67,9 @@ class PasswordLogin:
         password = as_secret(password)
         row = None if stored is None else Secret(stored)
         del stored  # as in PasswordHasher.verify
+        if scope is not None:
+            address = self._proxies.client_of(scope)
+            request_id = request_id or request_id_of(scope)
         attempt = self._throttle.attempt(
             address=address, account=account, tenant=tenant, request_id=request_id
         )
