@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from asgi_guard._internal.asgi import single_header
 from asgi_guard.auth.oidc.authorization import read_parameters, with_query
 from asgi_guard.auth.oidc.browser import BrowserCookies, cleared_cookie, set_cookie
 from asgi_guard.auth.oidc.code_flow import Notes, Redirect
@@ -69,9 +70,12 @@ class LogoutFlows:
         without a logout at the provider, the browser goes to *after_logout*.
 
         Raises:
-            RejectionError: The request is ambiguous.
+            RejectionError: The request is ambiguous, or a page of another origin made it.
             UnavailableError: The session could not be ended now.
         """
+        # A Lax cookie comes along from sibling domains; browsers say so (W3C Fetch Metadata).
+        if single_header(scope, b"sec-fetch-site") not in {None, b"same-origin", b"none"}:
+            refuse("logout_cross_origin")
         reference = await self._sessions.leave(scope)
         farewell = tuple(self._sessions.farewell())
         if reference is None:

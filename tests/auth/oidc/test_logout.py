@@ -82,6 +82,19 @@ async def test_a_link_does_not_log_anybody_out() -> None:
         assert len(w.sessions.live) == 1
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "x"])
+async def test_a_page_of_another_origin_does_not_log_anybody_out(site: str) -> None:
+    """A sibling domain's form brings a Lax cookie along; the browser says where it is from."""
+    async with world() as w:
+        browser = w.browser()
+        await w.log_in(browser)
+
+        answer = await browser.go("/auth/logout", method="POST", headers=[("sec-fetch-site", site)])
+
+        assert answer.status == 400
+        assert len(w.sessions.live) == 1
+
+
 async def test_a_logout_without_a_session_goes_home() -> None:
     """Two clicks are no error."""
     async with world() as w:
