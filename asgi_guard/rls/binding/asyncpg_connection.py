@@ -64,14 +64,18 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
 
     async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's signature
         """Roll back, and forget what the session keeps, a session-level tenant included."""
-        with Upkeep(self._protocol):
-            await super().reset(timeout=timeout)
-
-    def get_reset_query(self) -> str:
-        """Add, where it is needed, what asyncpg's own leaves: temporary tables."""
-        query: str = super().get_reset_query()
         guard: BoundProtocol | None = self._protocol
-        return f"{query}\nDISCARD TEMP;" if guard is not None and guard.keeps_rows else query
+        with Upkeep(guard):
+            await super().reset(timeout=timeout)
+            if guard is not None and guard.left_something:
+                await self._forget_session(guard)
+
+    async def _forget_session(self, guard: BoundProtocol) -> None:
+        """Drop what a reset leaves: temporary tables, prepared statements, sequences' values."""
+        await guard.query("DISCARD ALL", None)
+        self._mark_stmts_as_closed()
+        self._drop_local_statement_cache()
+        guard.left_something = False
 
     def _set_proxy(self, proxy: Any) -> None:
         # asyncpg's pool calls this when it hands the connection out, and again when it is back.
@@ -112,6 +116,8 @@ class QuickConnection(GuardedConnection):
             await Connection._reset(self)  # noqa: SLF001 - unbound already, so not our own
             if query := self.get_reset_query():
                 await guard.query(query, None)
+            if guard.left_something:
+                await self._forget_session(guard)
         finally:
             guard.in_use = in_use
 
@@ -139,7 +145,7 @@ def connection_class(
         "__slots__": (),
         "__doc__": GuardedConnection.__doc__,
         "_clauses": clauses_for(variables, seal_keys, transaction_pooler=transaction_pooler),
-        "_check": StatementCheck(variables),
+        "_check": StatementCheck(variables, shared_session=transaction_pooler),
     }
     return type("GuardedConnection", bases, members)
 

@@ -91,7 +91,7 @@ def _hand_out(_dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: Any) 
     # One that was made before the engine was guarded, was terminated in the middle of something,
     # is stuck in a transaction, or may keep copies of rows: the pool drops it and connects anew.
     usable = guard is not None and guard.is_connected() and not guard.is_in_transaction()
-    if guard is None or not usable or guard.keeps_rows:
+    if guard is None or not usable or guard.left_something:
         raise DisconnectionError("replaced by a fresh connection")
     # SQLAlchemy sends BEGIN with the first statement; for whom the connection was asked for is
     # known now, and compared then.

@@ -57,7 +57,7 @@ class ConnectionGuard:
     own upkeep (type introspection, pings, resets): it runs unbound, so the database shows it no
     row of any tenant. ``owner`` is whom the open transaction is bound to, ``expected`` the tenant
     the connection was got for, ``armed`` what the next query carries, ``blocked`` why nothing
-    may be sent, ``keeps_rows`` that a temporary table or held cursor may outlive its transaction,
+    may be sent, ``left_something`` that the session may not be as it was before,
     ``backend`` the server process, where a seal names it.
     """
 
@@ -71,7 +71,7 @@ class ConnectionGuard:
         "in_use",
         "is_connected",
         "is_in_transaction",
-        "keeps_rows",
+        "left_something",
         "owner",
         "pooled",
     )
@@ -82,7 +82,7 @@ class ConnectionGuard:
         self.in_use = False
         self.pooled = False
         self.blocked = ""
-        self.keeps_rows = False
+        self.left_something = False
         self.armed: str | None = None
         self.backend = 0
         self.expected: str | None = None

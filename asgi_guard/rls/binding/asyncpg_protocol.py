@@ -107,25 +107,25 @@ class BoundProtocol(ConnectionGuard):
             query = f"{query};{self.armed}"
             self.armed = None
         elif self.in_use:
-            self.check.refuse_setting(query)
-            self.check.refuse_midway_end(query)
-            self.keeps_rows = self.keeps_rows or self.check.keeps_rows(query)
+            verdict = self.check.judge(query)
+            if verdict.leaves:
+                self.left_something = True
             if not self._may_send():
                 # Several statements in one message are one transaction, and a BEGIN among them
                 # takes the ones before it in (PostgreSQL manual, section 54.2.2.1).
                 self.owner = require_tenant()
                 if self.clauses.seals:
-                    return self._query_sealed(query, timeout)
+                    return self._query_sealed(query, timeout, keep_open=verdict.begins)
                 query = self.clauses.bind(self.owner) + query
         return self._query(query, timeout)
 
     def prepare(self, stmt_name: str, query: str, *args: Any, **options: Any) -> Awaitable[Any]:
         """Parse a statement: it reads no rows, so it needs a tenant but no transaction."""
         if self.in_use:
-            self.check.refuse_setting(query)
-            self.check.refuse_midway_end(query)
-            self.keeps_rows = self.keeps_rows or self.check.keeps_rows(query)
-            if self.check.has_computed_name(query):
+            verdict = self.check.judge(query)
+            if verdict.leaves:
+                self.left_something = True
+            if verdict.computes_name:
                 self._named_by_argument.add(query)
             self._may_send()
         return self._prepare(stmt_name, query, *args, **options)
@@ -173,13 +173,13 @@ class BoundProtocol(ConnectionGuard):
     def copy_out(self, query: str, *args: Any, **options: Any) -> Awaitable[Any]:
         """Run ``COPY ... TO``."""
         if self.in_use:
-            self.check.refuse_setting(query)
+            self.check.judge(query)
         return self._send(self._protocol.copy_out, query, *args, **options)
 
     def copy_in(self, query: str, *args: Any, **options: Any) -> Awaitable[Any]:
         """Run ``COPY ... FROM``."""
         if self.in_use:
-            self.check.refuse_setting(query)
+            self.check.judge(query)
         return self._send(self._protocol.copy_in, query, *args, **options)
 
     def _send(self, method: Sending, *args: Any, **options: Any) -> Awaitable[Any]:
@@ -232,14 +232,20 @@ class BoundProtocol(ConnectionGuard):
         finally:
             self.in_use = in_use
 
-    async def _query_sealed(self, query: str, timeout: float | None) -> Any:  # noqa: ASYNC109 - handed on
+    async def _query_sealed(
+        self,
+        query: str,
+        timeout: float | None,  # noqa: ASYNC109 - handed on
+        *,
+        keep_open: bool,
+    ) -> Any:
         """Run statement text in a sealed transaction, which ends with it unless it begins one."""
         self.blocked = _IN_PROGRESS
         try:
             await self._query("BEGIN", None)
             await self.send_seal()
             answer = await self._query(query, timeout)
-            if not self.check.begins(query) and self.is_in_transaction():
+            if not keep_open and self.is_in_transaction():
                 await self._query("COMMIT", None)
         except BaseException as error:
             self.blocked = ""

@@ -30,7 +30,7 @@ __all__ = ["disown", "guard_dbapi_engine", "owner_of"]
 _OWNER: Final = "asgi_guard.owner"
 _BACKEND: Final = "asgi_guard.backend"
 _SENDS_PARAMETERS: Final = ("psycopg", "psycopg_async", "pg8000")
-_KEEPS_ROWS: Final = "asgi_guard.keeps_rows"
+_LEFT_SOMETHING: Final = "asgi_guard.left_something"
 
 
 def guard_dbapi_engine(
@@ -53,7 +53,7 @@ def guard_dbapi_engine(
             f"the driver {engine.dialect.driver!r} writes parameters into the text",
             f"A sealed token must not be read there. Use {' or '.join(_SENDS_PARAMETERS)}.",
         )
-    _BindingListeners(clauses).listen(engine)
+    _BindingListeners(clauses, shared_session=transaction_pooler).listen(engine)
 
 
 def owner_of(connection: Connection) -> UserExecutionContext | None:
@@ -70,9 +70,9 @@ def disown(connection: Connection) -> None:
 class _BindingListeners:
     """The engine events that carry the binding."""
 
-    def __init__(self, clauses: Clauses) -> None:
+    def __init__(self, clauses: Clauses, *, shared_session: bool) -> None:
         self._clauses = clauses
-        self._check = StatementCheck(clauses.variables)
+        self._check = StatementCheck(clauses.variables, shared_session=shared_session)
 
     def listen(self, engine: Engine) -> None:
         """Hook onto *engine*."""
@@ -111,12 +111,11 @@ class _BindingListeners:
     ) -> None:
         """Refuse a statement for another than the owner, or one that fights the binding."""
         require_same(owner_of(connection))
-        self._check.refuse_setting(statement)
         # The driver would begin the next transaction by itself, unbound.
-        self._check.refuse_midway_end(statement, last_may_end=False)
-        if self._check.keeps_rows(statement):
-            connection.info[_KEEPS_ROWS] = True
-        if self._check.has_computed_name(statement):
+        verdict = self._check.judge(statement, last_may_end=False)
+        if verdict.leaves:
+            connection.info[_LEFT_SOMETHING] = True
+        if verdict.computes_name:
             self._check.refuse_named(_flat(parameters))
 
     def refuse_session_tenant(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
@@ -140,8 +139,8 @@ class _BindingListeners:
 
 def _need_tenant(dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
     require_tenant()
-    if record.info.get(_KEEPS_ROWS):
-        raise DisconnectionError("replaced by one without temporary tables and held cursors")
+    if record.info.get(_LEFT_SOMETHING):
+        raise DisconnectionError("replaced by one whose session nobody changed")
     # Sends nothing where nothing is open. A connection whose last user failed in an unusual
     # place must not carry that transaction to the next.
     dbapi_connection.rollback()
