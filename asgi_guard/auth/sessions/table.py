@@ -136,10 +136,14 @@ class SessionTable:
         return None
 
     async def owner(self, session_id: str) -> tuple[str, str | None] | None:
-        """Return user and tenant of a session, alive or not."""
-        raw = await self._store.get(_key(session_id))
-        entry = None if raw is None else decode(raw)
-        return (entry.user_id, entry.tenant_id) if isinstance(entry, StoredSession) else None
+        """Return user and tenant of a session, alive or not, or of what it was renewed to."""
+        for _ in range(_MOST_RENEWALS_FOLLOWED):
+            raw = await self._store.get(_key(session_id))
+            entry = None if raw is None else decode(raw)
+            if not isinstance(entry, Successor):
+                return None if entry is None else entry.owner
+            session_id = entry.session_id
+        return None
 
     async def _activate(self, session_id: str, pending: StoredSession) -> bool:
         fresh = replace(pending, pending=False)

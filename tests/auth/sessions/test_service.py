@@ -387,6 +387,18 @@ async def test_within_a_request_only_the_tenants_own_sessions_are_touched() -> N
     assert not await alive(made.sessions, globex.sid), "one's own, everywhere"
 
 
+async def test_a_renewed_sid_reaches_no_session_of_another_tenant() -> None:
+    """A service of the tenant that was left must not end what goes on in the next one."""
+    made = world()
+    issued = await made.login()
+    moved = await made.sessions.switch_tenant(issued.sid, tenant_id=GLOBEX)
+
+    with use_context(context(ACME)), pytest.raises(TenantAccessError):
+        await made.sessions.terminate(issued.sid)
+
+    assert await alive(made.sessions, moved.sid)
+
+
 async def test_a_store_that_does_not_answer_opens_nothing() -> None:
     """503, whatever is asked, and whatever kind of error the store has."""
     made = world()
