@@ -9,7 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK, utc
-from asgi_guard.auth.jose import MigrationState, VerificationKey
+from asgi_guard.auth.jose import KeyManager, MigrationState, VerificationKey
+from asgi_guard.auth.jose.algorithms import canonical_algorithm
 from asgi_guard.cli.keys_resign import resign
 from asgi_guard.cli.migration_files import (
     DryRun,
@@ -63,6 +64,7 @@ def start(
     """Make and publish the keys; nothing is signed with them yet."""
     with one_line("start", dry_run=dry_run) as details:
         VerificationKey(secret(secret_file), algorithm="HS256")  # refuses a weak one
+        keys = manager(folder, algorithm, longest_lifetime)  # refuses an unknown algorithm
         if load(folder) is not None:
             raise ConfigError(str(folder), "is in a migration already", "See: status.")
         now = SYSTEM_CLOCK.now()
@@ -77,8 +79,7 @@ def start(
         if longest_lifetime + settle > deadline_days * _DAY:
             raise ConfigError("deadline_days", "is too soon", "Leave time for the longest token.")
         if not dry_run:
-            asyncio.run(manager(folder, algorithm, longest_lifetime).open())
-            save(folder, state)
+            _publish(folder, keys, state)
         details["phase"] = state.phase
         _say(state, dry_run=dry_run)
 
@@ -118,6 +119,17 @@ def back(folder: Folder, *, dry_run: DryRun = False) -> None:
             typer.echo("not begun; the keys stay published, and nothing is signed with them")
         else:
             _say(before, dry_run=dry_run)
+
+
+def _publish(folder: Path, keys: KeyManager, state: MigrationState) -> None:
+    asyncio.run(keys.open())
+    found = keys.signing_key().algorithm
+    if found != canonical_algorithm(state.algorithm):
+        raise ConfigError("algorithm", f"is {found} in this folder", "Name it, or another folder.")
+    with locked(folder, dry_run=False):
+        if load(folder) is not None:
+            raise ConfigError(str(folder), "is in a migration already", "See: status.")
+        save(folder, state)
 
 
 def _step(folder: Path, phase: str, *, dry_run: bool) -> None:

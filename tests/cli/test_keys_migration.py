@@ -155,7 +155,21 @@ def test_it_begins_once_and_with_a_real_secret(tmp_path: Path, folder: Path, sec
     assert start(fresh, tmp_path / "missing").exit_code == 2
     secret.chmod(0o600)
     assert start(fresh, secret, "--deadline-days", "0.01").exit_code == 2
+    for algorithm in ("HS256", "none", "RS1"):
+        assert start(fresh, secret, "--algorithm", algorithm, "--dry-run").exit_code == 2
     assert not fresh.exists()
+
+
+def test_keys_of_another_algorithm_are_not_taken_for_the_new_ones(
+    tmp_path: Path, secret: Path
+) -> None:
+    """The state would say RS256, and the folder sign with something else."""
+    folder = tmp_path / "keys"
+    CliRunner().invoke(app, ["keys", "init", str(folder), "--algorithm", "EdDSA"])
+
+    wrong = start(folder, secret)
+    assert (wrong.exit_code, (folder / "migration.json").exists()) == (2, False)
+    assert start(folder, secret, "--algorithm", "Ed25519").exit_code == 0
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "x", '{"format": 1, "phase": "done"}'])

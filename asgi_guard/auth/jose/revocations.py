@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from hashlib import sha256
 from typing import Any, Final
 
@@ -70,6 +71,7 @@ class TokenRevocations:
         self._ttl = policy.longest_lifetime + policy.skew + _MARGIN
         self._asked: BoundedEntries[_Asked, bool] = BoundedEntries(size, max_age)
         self._generation = 0
+        self._lock = threading.Lock()  # never held across an await
 
     async def is_revoked(self, token: VerifiedToken) -> bool:
         """Tell whether *token* was revoked, as the store knows it, or knew it *max_age* ago.
@@ -81,7 +83,9 @@ class TokenRevocations:
         issued = seconds_claim(token.claims, "iat")
         names: _Asked = tuple(id_claim(token.claims, claim) for claim in _CLAIMS.values())
         asked, began = (*names, str(issued)), self._clock.monotonic()
-        if (known := self._asked.current(asked, began)) is not None:
+        with self._lock:
+            known = self._asked.current(asked, began)
+        if known is not None:
             return known[1]
         generation = self._generation
         keys = {kind: self._key(kind, name) for kind, name in zip(_CLAIMS, names, strict=True)}
@@ -92,8 +96,9 @@ class TokenRevocations:
         revoked = any(
             _ends(kind, value, issued) for kind, value in zip(present, found, strict=True)
         )
-        if generation == self._generation:
-            self._asked.keep(asked, revoked, began)
+        with self._lock:
+            if generation == self._generation:
+                self._asked.keep(asked, revoked, began)
         return revoked
 
     async def revoke_token(self, jti: str) -> None:
@@ -138,8 +143,9 @@ class TokenRevocations:
         try:
             await self._store.put(str(self._key(kind, name)), value, ttl=self._ttl)
         finally:
-            self._generation += 1
-            self._asked.drop(lambda _: True)
+            with self._lock:
+                self._generation += 1
+                self._asked.drop(lambda _: True)
 
     async def _revoke(self, kind: str, name: str) -> None:
         details: dict[str, Any] = {"kind": kind, "name_sha256": sha256(name.encode()).hexdigest()}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from asgi_guard.auth.jose.issued_token import IssuedToken
 from asgi_guard.auth.refresh.family import Family
-from asgi_guard.errors import RefreshRefusedError
+from asgi_guard.errors import ConfigError, RefreshRefusedError
 
-__all__ = ["RefreshGrant", "check_binding", "grant_of", "granted_scopes"]
+__all__ = ["RefreshGrant", "check_binding", "grant_of", "granted_scopes", "words"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +79,21 @@ def granted_scopes(family: Family, asked: Iterable[str] | None) -> frozenset[str
 
     Raises:
         RefreshRefusedError: More is asked for than the login granted.
+        ConfigError: One text was passed instead of a list.
     """
     granted = frozenset(family.scopes)
-    wanted = granted if asked is None else frozenset(asked)
+    wanted = granted if asked is None else words(asked)
     if not wanted <= granted:
         raise RefreshRefusedError("refresh_scope_exceeds", code="invalid_scope")
     return wanted
+
+
+def words(scopes: Iterable[str]) -> frozenset[str]:
+    """Return *scopes* as a set.
+
+    Raises:
+        ConfigError: They are one text, whose letters would each become a scope.
+    """
+    if isinstance(scopes, str):
+        raise ConfigError("scopes", "is one text", "Pass a list: scope.split().")
+    return frozenset(scopes)

@@ -29,12 +29,16 @@ class Case:
         event: Its name if it ends well.
         refused: Its name if it does not.
         family: Whose identity it is about, once proven.
+        client: Address that the request came from.
+        request_id: Of the request.
         details: Further plain values for the event.
     """
 
     event: str
     refused: str
     family: Family | None = None
+    client: str | None = None
+    request_id: str | None = None
     details: dict[str, str | int | float | bool | None] = field(default_factory=dict)
 
     def refuse_as(self, event: str) -> None:
@@ -103,8 +107,8 @@ def _emit(name: str, case: Case, clock: Clock, outcome: str, reason: str) -> Non
         reason=reason,
         clock=clock,
         details=case.details,
-        request_id=None if context is None else context.request_id,
-        client=None if context is None else context.client,
+        request_id=case.request_id or (None if context is None else context.request_id),
+        client=case.client or (None if context is None else context.client),
         tenant_id=None if family is None else family.tenant_id,
         user_id=None if family is None else family.subject,
         session_id=None if session is None else hashed(session),

@@ -19,6 +19,7 @@ from asgi_guard.auth.refresh.grant import (
     check_binding,
     grant_of,
     granted_scopes,
+    words,
 )
 from asgi_guard.auth.refresh.reporting import Case, hashed, reported
 from asgi_guard.errors import ConfigError, RefreshRefusedError, UnavailableError
@@ -119,7 +120,7 @@ class RefreshTokens:
                 client_id=client_id,
                 tenant_id=tenant_id,
                 session_id=session_id,
-                scopes=tuple(sorted(set(scopes))),
+                scopes=tuple(sorted(words(scopes))),
                 jkt=jkt,
                 ends_at=now + self._absolute,
                 jti="",
@@ -140,6 +141,8 @@ class RefreshTokens:
         tenant_id: str | None = None,
         scopes: Iterable[str] | None = None,
         jkt: str | None = None,
+        client: str | None = None,
+        request_id: str | None = None,
     ) -> RefreshGrant:
         """Take a refresh token, and return what it stands for with the next one.
 
@@ -149,6 +152,8 @@ class RefreshTokens:
             tenant_id: Tenant that the request names; None if it names none.
             scopes: What is asked for, at most what was granted at the login; None for all of it.
             jkt: Thumbprint of the DPoP key that the request proved to have.
+            client: Address, for the event.
+            request_id: For the event.
 
         Raises:
             RefreshRefusedError: It does not verify, is bound to somebody or something else, was
@@ -158,6 +163,7 @@ class RefreshTokens:
         """
         with reported("REFRESH_ROTATED", clock=self._clock) as case:
             case.refuse_as("REFRESH_REFUSED")
+            case.client, case.request_id = client, request_id
             judged = self._verifier.verify(token, token_type=_TYPE)
             del token  # error trackers record locals
             verified = await judged

@@ -104,6 +104,14 @@ async def test_fewer_scopes_may_be_asked_for_and_come_back_at_the_next(
     assert (await world.refresh(narrow)).scopes == {"notes:read", "notes:write"}
 
 
+async def test_scopes_as_one_text_are_a_mistake_that_is_seen(world: World) -> None:
+    """Its letters would each become a scope, and none of them be the one that was meant."""
+    with pytest.raises(ConfigError, match="scopes"):
+        await world.login(scopes="notes:read")
+    with pytest.raises(ConfigError, match="scopes"):
+        await world.refresh(await world.login(), scopes="notes:read")
+
+
 async def test_nothing_is_refreshed_past_the_absolute_end(world: World, events: Events) -> None:
     """Thirty days after the login, however diligently it was refreshed."""
     grant = await world.login()
@@ -143,7 +151,9 @@ async def test_in_other_hands_it_is_refused_and_its_owner_goes_on(
     """Ending the family would let whoever finds a token log its owner out."""
     grant = await world.login(jkt="thumb")
 
-    assert await refused(world.refresh(grant, **changes), events) == reason
+    where = {"client": "192.0.2.9", "request_id": "r-1"}
+    assert await refused(world.refresh(grant, **changes, **where), events) == reason
+    assert (events.seen[-1].client, events.seen[-1].request_id) == ("192.0.2.9", "r-1")
     assert await world.refresh(grant, jkt="thumb", tenant_id="acme")
 
 
