@@ -21,14 +21,19 @@ from asgi_guard.audit_log import (
     PostgresAuditSink,
     VerifyReport,
 )
-from asgi_guard.errors import ConfigError
+from asgi_guard.errors import ConfigError, NotReadyError
 from asgi_guard.protocols import Receive, Scope, Send
-from asgi_guard.rls import create_guarded_pool, guarded_engine, verify_deployment
+from asgi_guard.rls import (
+    create_guarded_pool,
+    guarded_engine,
+    tenant_policies,
+    verify_deployment,
+)
 from asgi_guard.tenancy import use_context
 from asgi_guard.tenancy.fail_closed import FailClosedMiddleware
 from tests.support.audit_logs import KEY, event
 from tests.support.audit_postgres import TABLES, install, open_log, writer_pool
-from tests.support.rls_schema import ALICE, BOB, VARIABLES, RLSDatabase, context_of
+from tests.support.rls_schema import ALICE, BOB, VARIABLES, Base, RLSDatabase, context_of
 
 pytestmark = pytest.mark.postgres
 
@@ -323,7 +328,10 @@ async def test_the_start_up_checks_pass_with_the_logs_tables(database: RLSDataba
     """The log must not be the table that keeps an app from starting."""
     engine = guarded_engine(database.url(), variables=VARIABLES)
     try:
-        await verify_deployment(engine)
+        with pytest.raises(NotReadyError, match="audit_logs"):  # negative control
+            await verify_deployment(engine)
+        policies = tenant_policies(Base.metadata, variables=VARIABLES, accept=TABLES.accepted)
+        await verify_deployment(engine, tables=policies)
     finally:
         await engine.dispose()
 

@@ -89,6 +89,24 @@ class AuditTables:
         """The qualified name of the checkpoints' table."""
         return f"{self.schema}.{self.checkpoints}"
 
+    @property
+    def accepted(self) -> dict[tuple[str, str], str]:
+        """What the catalog audit says of the records' table, and why that is as it should be.
+
+        ``tenant_policies(Base.metadata, accept=AuditTables().accepted)``
+        """
+        return {
+            ("tenant_column_nullable", self.records_sql): (
+                "an event without a tenant is the log's own; no tenant's policy shows it"
+            ),
+            ("unique_without_tenant", f"{self.records_sql}.{self.table}_pkey"): (
+                "positions are given by the database alone (GENERATED ALWAYS)"
+            ),
+            ("unique_without_tenant", f"{self.records_sql}.{self.table}_chain_seq_key"): (
+                "a chain is its tenant, by a CHECK"
+            ),
+        }
+
     def statements(self) -> list[str]:
         """Return the DDL in order, without semicolons; safe to run again.
 
