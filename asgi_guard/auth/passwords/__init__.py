@@ -8,7 +8,7 @@ listens to the clock or to the logs (unknown users cost the same; no password is
 from __future__ import annotations
 
 from asgi_guard.auth.passwords.breached import BreachedPasswords
-from asgi_guard.auth.passwords.counts import PasswordCounts
+from asgi_guard.auth.passwords.counts import PasswordCounts, process_counts
 from asgi_guard.auth.passwords.hasher import PasswordHasher, Replace
 from asgi_guard.auth.passwords.login import PasswordLogin
 from asgi_guard.auth.passwords.parameters import PROFILES, Argon2Parameters
@@ -25,4 +25,5 @@ __all__ = [
     "PasswordRules",
     "Replace",
     "StoredHashBounds",
+    "process_counts",
 ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["PasswordCounts"]
+__all__ = ["PasswordCounts", "Tally", "process_counts"]
+
+_PROCESS: Final[Counter[str]] = Counter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,8 @@ class PasswordCounts:
             or the callback failed. The next login tries again.
         refused: Passwords that did not match.
         unavailable: Checks that could not be made, e.g. because the pool was full.
+        cost_told: Checks of a hash that is neither of the profile nor of `old_hashes`: what they
+            cost told a user from an unknown one.
     """
 
     argon2id: int = 0
@@ -29,6 +35,7 @@ class PasswordCounts:
     rehash_failed: int = 0
     refused: int = 0
     unavailable: int = 0
+    cost_told: int = 0
 
     @property
     def argon2id_share(self) -> float | None:
@@ -38,3 +45,26 @@ class PasswordCounts:
         """
         logins = self.argon2id + self.argon2_other + self.bcrypt
         return self.argon2id / logins if logins else None
+
+
+class Tally:
+    """Counts by name, for one hasher and for the process at once."""
+
+    __slots__ = ("_own",)
+
+    def __init__(self) -> None:
+        self._own: Counter[str] = Counter()
+
+    def add(self, name: str) -> None:
+        """Count one more of *name*, a field of `PasswordCounts`."""
+        self._own[name] += 1
+        _PROCESS[name] += 1
+
+    def read(self) -> PasswordCounts:
+        """Return the counts of this hasher."""
+        return PasswordCounts(**self._own)
+
+
+def process_counts() -> PasswordCounts:
+    """Return what all hashers of this process have done since it began; for a metric to read."""
+    return PasswordCounts(**_PROCESS)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Final, Literal, NamedTuple, TypeVar
 
@@ -12,7 +11,7 @@ from asgi_guard._internal.events import emit
 from asgi_guard._internal.extras import require_extra
 from asgi_guard._internal.pools import BoundedPool
 from asgi_guard.auth.passwords.breached import BreachCheck, BreachedPasswords
-from asgi_guard.auth.passwords.counts import PasswordCounts
+from asgi_guard.auth.passwords.counts import PasswordCounts, Tally
 from asgi_guard.auth.passwords.parameters import Argon2Parameters, named_profile
 from asgi_guard.auth.passwords.rules import PasswordRules, as_secret
 from asgi_guard.auth.passwords.stored import (
@@ -21,7 +20,7 @@ from asgi_guard.auth.passwords.stored import (
     StoredHashBounds,
     parse_stored,
 )
-from asgi_guard.errors import PasswordRejectedError, UnavailableError
+from asgi_guard.errors import ConfigError, PasswordRejectedError, UnavailableError
 from asgi_guard.secret import Secret
 
 __all__ = ["PasswordHasher", "Replace"]
@@ -49,6 +48,9 @@ class PasswordHasher:
             be asked about.
         breach_timeout: Seconds for one such answer.
         bounds: The dearest stored hash that is verified.
+        old_hashes: One stored hash of each old kind that users still have, as a sample of its
+            cost: e.g. any ``$2b$12$`` one. Every check then computes each kind once, whoever it
+            is about, and costs what all of them cost. Leave it out when they are gone.
         workers: Hashes at once, each with the profile's memory; by default one less than there
             are processors, 1 to 4, which leaves one to the event loop.
         queue: Hashes that may wait; more are refused with 503 (``password_queue_full``).
@@ -59,8 +61,9 @@ class PasswordHasher:
 
     Each call leaves one event: ``PASSWORD_HASHED``, ``PASSWORD_VERIFIED`` or ``PASSWORD_REFUSED``,
     and ``PASSWORD_REHASHED`` if a login replaced a hash. Does not count attempts: see
-    `PasswordLogin`. Does not hide which users still have an old hash: until it is replaced, a
-    check costs what that hash costs, and an unknown user what the profile costs.
+    `PasswordLogin`. Without *old_hashes* it does not hide which users still have an old hash:
+    until that is replaced, a check costs what it costs, and an unknown user what the profile
+    costs.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class PasswordHasher:
         on_breach_failure: Literal["refuse", "accept"] = "refuse",
         breach_timeout: float = 2.0,
         bounds: StoredHashBounds | None = None,
+        old_hashes: Iterable[str] = (),
         workers: int | None = None,
         queue: int = 32,
     ) -> None:
@@ -91,7 +95,8 @@ class PasswordHasher:
             full="password_queue_full",
         )
         self._nobody = work.unknown_user_hash(self._parameters)
-        self._counts: Counter[str] = Counter()
+        self._kinds = {form.kind: form for form in (self._nobody, *self._samples(old_hashes))}
+        self._tally = Tally()
 
     async def hash(self, password: str | Secret) -> str:
         """Return a hash to store for a new *password*: a PHC string of about 100 characters.
@@ -147,7 +152,7 @@ class PasswordHasher:
             return self._refused(reason, who)  # whoever it is: no work, and nothing to learn
         known = None if row is None else parse_stored(row.reveal(), self._bounds)
         try:
-            same = await self._run(partial(self._work.matches, password, known or self._nobody))
+            same = await self._run(self._check_of(password, known or self._nobody))
         except UnavailableError as failure:
             who.unproven().tell("PASSWORD_REFUSED", "error", failure.reason)
             raise
@@ -155,7 +160,7 @@ class PasswordHasher:
             return self._refused("user_unknown" if row is None else "stored_hash_refused", who)
         if not same:
             return self._refused("password_wrong", who)
-        self._counts[_COUNTED[known.algorithm]] += 1
+        self._tally.add(_COUNTED[known.algorithm])
         who.tell("PASSWORD_VERIFIED", "allowed", algorithm=known.algorithm)
         if row is not None and replace is not None and not self._is_current(known):
             await self._renew(row, known, password, replace, who)
@@ -167,17 +172,35 @@ class PasswordHasher:
 
     def counts(self) -> PasswordCounts:
         """Return what was done so far."""
-        return PasswordCounts(**self._counts)
+        return self._tally.read()
 
     def close(self) -> None:
         """Let the pool's threads end; for an app's shutdown."""
         self._pool.close()
 
+    def _samples(self, old_hashes: Iterable[str]) -> Iterator[Argon2Hash | BcryptHash]:
+        for text in [old_hashes] if isinstance(old_hashes, str) else old_hashes:
+            form = parse_stored(text, self._bounds)
+            if form is None:
+                raise ConfigError(
+                    "PasswordHasher.old_hashes",
+                    "has an entry that is no hash, or beyond the bounds",
+                    "Pass a stored hash of each kind, e.g. one that begins with $2b$12$.",
+                )
+            yield self._work.same_cost(form)
+
+    def _check_of(self, password: Secret, form: Argon2Hash | BcryptHash) -> Callable[[], bool]:
+        others = [each for kind, each in self._kinds.items() if kind != form.kind]
+        if len(others) == len(self._kinds):
+            self._tally.add("cost_told")
+            others = []
+        return partial(self._work.matches_at_one_cost, password, form, others)
+
     async def _run(self, job: Callable[[], T]) -> T:
         try:
             return await self._pool.run(job)
         except UnavailableError:
-            self._counts["unavailable"] += 1
+            self._tally.add("unavailable")
             raise
 
     def _is_current(self, known: Argon2Hash | BcryptHash | None) -> bool:
@@ -205,12 +228,12 @@ class PasswordHasher:
             reason = failure.reason
         except Exception as failure:  # noqa: BLE001 - the login has succeeded, whatever this does
             reason, error = "replace_failed", type(failure).__name__
-        self._counts["rehash_failed" if reason else "rehashed"] += 1
+        self._tally.add("rehash_failed" if reason else "rehashed")
         outcome = "error" if reason else "allowed"
         who.tell("PASSWORD_REHASHED", outcome, reason, replaced=known.algorithm, error=error)
 
     def _refused(self, reason: str, who: _Who) -> Literal[False]:
-        self._counts["refused"] += 1
+        self._tally.add("refused")
         hostile = reason == "stored_hash_refused"  # the operator's to mend, not the caller's
         who.unproven().tell("PASSWORD_REFUSED", "error" if hostile else "denied", reason)
         return False

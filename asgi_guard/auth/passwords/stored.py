@@ -55,6 +55,12 @@ class Argon2Hash:
     salt: bytes = field(repr=False)
     digest: bytes = field(repr=False)
 
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What its cost depends on."""
+        costs = (self.memory_cost, self.time_cost, self.parallelism)
+        return (self.algorithm, *costs, len(self.salt), len(self.digest))
+
     def encode(self) -> str:
         """Return the PHC string, as argon2-cffi and libargon2 write it."""
         return (
@@ -70,6 +76,11 @@ class BcryptHash:
     algorithm: Literal["bcrypt"] = "bcrypt"
     cost: int
     text: bytes = field(repr=False)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What its cost depends on."""
+        return (self.algorithm, self.cost)
 
 
 def parse_stored(text: object, bounds: StoredHashBounds) -> Argon2Hash | BcryptHash | None:

@@ -8,6 +8,9 @@ nothing that a library raises leaves here: it is turned into our own error outsi
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 import bcrypt
@@ -20,11 +23,13 @@ from asgi_guard.auth.passwords.stored import Argon2Hash, BcryptHash
 from asgi_guard.errors import UnavailableError
 from asgi_guard.secret import Secret
 
-__all__ = ["matches", "new_hash", "unknown_user_hash"]
+__all__ = ["matches", "matches_at_one_cost", "new_hash", "same_cost", "unknown_user_hash"]
 
 _SALT_BYTES: Final = 16  # RFC 9106 section 3.1
 _DIGEST_BYTES: Final = 32
 _BCRYPT_BYTES: Final = 72
+_BCRYPT_LETTERS: Final = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_BCRYPT_TAIL: Final = 31
 _TYPES: Final = {
     "argon2id": low_level.Type.ID,
     "argon2i": low_level.Type.I,
@@ -46,6 +51,31 @@ def new_hash(password: Secret, parameters: Argon2Parameters) -> str:
 def unknown_user_hash(parameters: Argon2Parameters) -> Argon2Hash:
     """Return a hash that no password is known for: what unknown users are compared with."""
     return _blank(parameters, os.urandom(_SALT_BYTES), os.urandom(_DIGEST_BYTES))
+
+
+def same_cost(form: Argon2Hash | BcryptHash) -> Argon2Hash | BcryptHash:
+    """Return a hash of the same kind and cost that no password is known for."""
+    if isinstance(form, BcryptHash):
+        salt = bcrypt.gensalt(form.cost)
+        tail = "".join(secrets.choice(_BCRYPT_LETTERS) for _ in range(_BCRYPT_TAIL))
+        return BcryptHash(cost=form.cost, text=salt + tail.encode())
+    return replace(form, salt=os.urandom(len(form.salt)), digest=os.urandom(len(form.digest)))
+
+
+def matches_at_one_cost(
+    password: Secret,
+    stored: Argon2Hash | BcryptHash,
+    others: Iterable[Argon2Hash | BcryptHash],
+) -> bool:
+    """Tell whether *stored* was made from *password*, and compute each of *others* for nothing.
+
+    Raises:
+        UnavailableError: The memory for it cannot be had.
+    """
+    same = matches(password, stored)
+    for each in others:
+        matches(password, each)
+    return same
 
 
 def matches(password: Secret, stored: Argon2Hash | BcryptHash) -> bool:
@@ -97,6 +127,8 @@ def _matches_bcrypt(password: Secret, stored: BcryptHash) -> bool:
     """
     try:
         typed = password.reveal().encode()
-        return b"\0" not in typed and bcrypt.checkpw(typed[:_BCRYPT_BYTES], stored.text)
+        # Computed all the same: else a NUL would tell users of bcrypt from all others.
+        readable = typed.replace(b"\0", b"\1")[:_BCRYPT_BYTES]
+        return bcrypt.checkpw(readable, stored.text) and b"\0" not in typed
     except Exception:  # noqa: BLE001 - see the module's first paragraph
         return False
