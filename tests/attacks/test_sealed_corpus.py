@@ -44,8 +44,8 @@ FRAGMENTS: Final = (
         "SELECT count(*) FROM s, notes) > 3 --"
     ),
     (
-        f"' UNION SELECT 'x', query_to_xml('SELECT set_config(''app.current_' || 'tenant'', ''{BOB}'', "
-        "true)', true, true, '')::text --"
+        "' UNION SELECT 'x', query_to_xml('SELECT set_config(''app.current_' || 'tenant'', "
+        f"''{BOB}'', true)', true, true, '')::text --"
     ),
     "' UNION SELECT 'x', query_to_xml('SELECT * FROM notes', true, true, '')::text --",
     "' UNION SELECT 'x', table_to_xml('notes', true, true, '')::text --",
