@@ -21,6 +21,7 @@ BENCHMARKS = {
     "memory": [],
     "loop_lag": ["--json", str(RESULTS / "loop_lag.json")],
     "tokens": ["--json"],
+    "dpop": ["--json"],
     "credentials": ["--json", str(RESULTS / "credentials.json")],
 }
 

@@ -15,7 +15,10 @@ from asgi_guard._internal.proxies import TrustedProxies
 from asgi_guard.auth import AuthenticationMiddleware, BearerAuthenticator
 from asgi_guard.auth.dpop import DPoPValidator
 from asgi_guard.auth.dpop import target as target_module
+from asgi_guard.auth.dpop.checks import Examination
+from asgi_guard.auth.dpop.proof import proof_key
 from asgi_guard.auth.jose.jwk import public_jwk
+from asgi_guard.errors import DPoPProofError
 from asgi_guard.observability import subscribe
 from asgi_guard.protocols import Authenticator, Scope
 from tests.support.dpop_world import (
@@ -290,3 +293,55 @@ async def test_nothing_of_token_or_proof_is_said_to_anybody(events: Events) -> N
         if name in {b"dpop", b"authorization"}:
             parts = value.removeprefix(b"DPoP ").split(b".")
             assert all(part.decode() not in said for part in parts)
+
+
+def locals_of(error: BaseException) -> str:
+    """Return what an error tracker would send of our frames; the request is in all of them."""
+    parts, trace = [repr(error), repr(vars(error))], error.__traceback__
+    while trace is not None:
+        held = trace.tb_frame.f_locals
+        if "/asgi_guard/" in trace.tb_frame.f_code.co_filename:
+            parts.append(repr({name: held[name] for name in held if name != "scope"}))
+        trace = trace.tb_next
+    return "\n".join(parts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"htm": "POST"}, {"iat": 1}, {"header": {"alg": "none"}}, {"pad": "x" * 9000}],
+    ids=["method", "time", "algorithm", "length"],
+)
+async def test_no_frame_of_a_refusal_holds_a_token_or_a_proof(change: dict[str, Any]) -> None:
+    """Error trackers record the locals of frames, and many people read those."""
+    text = proof(token=TOKEN, **change)
+    scope = request(text, token=TOKEN)
+    pieces = [each.decode()[-24:] for part in (text, TOKEN) for each in part.split(b".")[1:]]
+
+    with pytest.raises(DPoPProofError) as judged:
+        validator().inspect(scope, access_token=TOKEN)
+    with pytest.raises(DPoPProofError) as authenticated:
+        await authenticator().authenticate(scope)
+
+    for caught in (judged.value, authenticated.value):
+        found = locals_of(caught)
+        assert [piece for piece in pieces if piece in found] == []
+        assert caught.__context__ is None
+
+
+async def test_control_the_search_finds_what_a_frame_holds() -> None:
+    """Negative control: the table itself, whose frames have the proof."""
+    text = proof(token=TOKEN, htm="POST")
+    judge = validator()
+    examination = Examination(
+        fields=[text],
+        policy=judge.policy,
+        method="GET",
+        uri=f"{BASE}/notes",
+        now=NOW,
+        read_key=proof_key,
+    )
+
+    with pytest.raises(DPoPProofError) as caught:
+        examination.run()
+
+    assert text.decode()[-24:] in locals_of(caught.value)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from asgi_guard._internal.asgi import single_header
 from asgi_guard.auth.announced import announce
 from asgi_guard.auth.dpop.validator import DPoPValidator
+from asgi_guard.auth.jose.refusal import without_frames
 from asgi_guard.auth.jose.verified_token import VerifiedToken
 from asgi_guard.auth.jose.verifier import TokenVerifier
 from asgi_guard.errors import (
@@ -67,6 +68,11 @@ class DPoPAuthenticator:
         token = _dpop_token(scope)
         if token is None:
             return None
+        judged = self._judged(scope, token)
+        del token  # error trackers record locals
+        return await without_frames(judged)
+
+    async def _judged(self, scope: Scope, token: bytes) -> Principal:
         try:
             return await self._identify(scope, token)
         except DPoPProofError as refusal:

@@ -83,7 +83,7 @@ class Examination:
         )
 
 
-def one_field(proof: Examination) -> None:
+def _one_field(proof: Examination) -> None:
     """There is one ``DPoP`` header field."""
     if not proof.fields:
         refuse("proof_missing")
@@ -91,7 +91,7 @@ def one_field(proof: Examination) -> None:
         refuse("proof_duplicated")
 
 
-def well_formed(proof: Examination) -> None:
+def _well_formed(proof: Examination) -> None:
     """It is a single JWT: a compact JWS with a strict JSON object on either side."""
     reason = ""
     try:
@@ -104,19 +104,19 @@ def well_formed(proof: Examination) -> None:
         refuse(reason)
 
 
-def typed(proof: Examination) -> None:
+def _typed(proof: Examination) -> None:
     """``typ`` is ``dpop+jwt``, to the letter."""
     if proof.jws.header.get("typ") != _TYPE:
         refuse("proof_type_not_accepted")
 
 
-def algorithm(proof: Examination) -> None:
+def _algorithm(proof: Examination) -> None:
     """``alg`` is an asymmetric algorithm on our list; ``none`` is on no list."""
     if not proof.policy.takes(proof.jws.header.get("alg")):
         refuse("proof_algorithm_not_accepted")
 
 
-def public_key(proof: Examination) -> None:
+def _public_key(proof: Examination) -> None:
     """``jwk`` is a public key, strong enough and of the algorithm's kind, and it alone counts."""
     jwk = proof.jws.header.get("jwk")
     if not isinstance(jwk, dict):
@@ -126,7 +126,7 @@ def public_key(proof: Examination) -> None:
     proof.key = proof.read_key(jwk, algorithm=proof.jws.header["alg"])
 
 
-def required_claims(proof: Examination) -> None:
+def _required_claims(proof: Examination) -> None:
     """``jti``, ``htm``, ``htu`` and ``iat`` are there, each of its type and within its bounds."""
     claims = proof.claims
     for name in ("jti", "htm", "htu"):
@@ -140,13 +140,13 @@ def required_claims(proof: Examination) -> None:
         refuse("proof_iat_malformed")
 
 
-def method(proof: Examination) -> None:
+def _method(proof: Examination) -> None:
     """``htm`` is the method of this request; methods are case-sensitive (RFC 9110 section 9.1)."""
     if proof.claims.get("htm") != proof.method:
         refuse("proof_htm_mismatch")
 
 
-def target(proof: Examination) -> None:
+def _target(proof: Examination) -> None:
     """``htu`` is the URI of this request, without query and fragment, after normalisation."""
     if proof.uri is None:
         refuse("request_uri_unknown")
@@ -154,7 +154,7 @@ def target(proof: Examination) -> None:
         refuse("proof_htu_mismatch")
 
 
-def timely(proof: Examination) -> None:
+def _timely(proof: Examination) -> None:
     """It was made a short while ago: ``iat`` is within ``max_age``, give or take ``skew``."""
     issued, policy = proof.claims.get("iat", 0), proof.policy
     if issued > proof.now + policy.skew:
@@ -163,7 +163,7 @@ def timely(proof: Examination) -> None:
         refuse("proof_expired")
 
 
-def nonce(proof: Examination) -> None:
+def _nonce(proof: Examination) -> None:
     """If nonces are in use, it holds one that we provided and that has not expired."""
     if proof.nonces is None:
         return
@@ -174,7 +174,7 @@ def nonce(proof: Examination) -> None:
     raise DPoPNonceError(reason, headers=((b"dpop-nonce", proof.nonces.current().encode()),))
 
 
-def token_hash(proof: Examination) -> None:
+def _token_hash(proof: Examination) -> None:
     """With an access token, ``ath`` is the hash of that token."""
     if proof.access_token is None:
         return
@@ -186,14 +186,14 @@ def token_hash(proof: Examination) -> None:
         refuse("proof_ath_mismatch")
 
 
-def signature(proof: Examination) -> None:
+def _signature(proof: Examination) -> None:
     """The signature verifies with the key in ``jwk``."""
     key = proof.key
     if key is None or not key.key.verify(proof.jws.signing_input, proof.jws.signature):
         refuse("proof_signature_invalid")
 
 
-def bound_key(proof: Examination) -> None:
+def _bound_key(proof: Examination) -> None:
     """The key is the one that the access token is bound to (``cnf.jkt``, section 6.1)."""
     if proof.bound_to is None:
         return
@@ -210,18 +210,18 @@ class Check(NamedTuple):
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    Check("4.3-1", one_field),
-    Check("4.3-2", well_formed),
-    Check("4.3-4", typed),
-    Check("4.3-5", algorithm),
-    Check("4.3-7", public_key),
-    Check("4.3-3", required_claims),
-    Check("4.3-8", method),
-    Check("4.3-9", target),
-    Check("4.3-11", timely),
-    Check("4.3-10", nonce),
-    Check("4.3-12a", token_hash),
-    Check("4.3-12b", bound_key),
-    Check("4.3-6", signature),
+    Check("4.3-1", _one_field),
+    Check("4.3-2", _well_formed),
+    Check("4.3-4", _typed),
+    Check("4.3-5", _algorithm),
+    Check("4.3-7", _public_key),
+    Check("4.3-3", _required_claims),
+    Check("4.3-8", _method),
+    Check("4.3-9", _target),
+    Check("4.3-11", _timely),
+    Check("4.3-10", _nonce),
+    Check("4.3-12a", _token_hash),
+    Check("4.3-12b", _bound_key),
+    Check("4.3-6", _signature),
 )
 """Every check but the one of used proofs (section 11.1), which is the last of all."""

@@ -15,7 +15,7 @@ from asgi_guard.auth.dpop.policy import DPoPPolicy
 from asgi_guard.auth.dpop.proof import DPoPProof, ProofKey, proof_key
 from asgi_guard.auth.dpop.refusal import refuse
 from asgi_guard.auth.dpop.target import RequestTarget
-from asgi_guard.errors import ConfigError
+from asgi_guard.errors import ConfigError, DPoPProofError
 from asgi_guard.protocols import Clock, KeyValueStore, ReplayCache, Scope
 
 __all__ = ["DPoPValidator"]
@@ -89,7 +89,7 @@ class DPoPValidator:
             DPoPProofError: There is no proof, or it does not hold.
             DPoPNonceError: It needs the nonce that the error's headers carry.
         """
-        return Examination(
+        examination = Examination(
             fields=[value for name, value in scope["headers"] if name == _FIELD],
             policy=self.policy,
             method=scope.get("method", "GET"),  # a WebSocket's handshake is a GET
@@ -99,7 +99,18 @@ class DPoPValidator:
             nonces=self.nonces,
             access_token=access_token,
             bound_to=bound_to,
-        ).run()
+        )
+        refused: DPoPProofError
+        try:
+            return examination.run()
+        except DPoPProofError as error:
+            # Without the frames in which it was raised: error trackers record locals.
+            refused = error.with_traceback(None)
+        del examination, access_token
+        try:
+            raise refused
+        finally:
+            del refused  # else the error holds the frame that holds the error
 
     async def spend(self, proof: DPoPProof) -> None:
         """Make the last check: the proof is used now, and was not before (section 11.1).
