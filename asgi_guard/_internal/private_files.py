@@ -55,7 +55,12 @@ def read_private(path: Path, *, limit: int) -> bytes:
 
 
 def read_private_buffer(path: Path, *, limit: int) -> bytearray:
-    """As `read_private`, into a buffer that the caller can overwrite; no other copy is made."""
+    """As `read_private`, into a buffer that the caller can overwrite; no other copy is made.
+
+    Raises:
+        ConfigError: As there.
+        FileNotFoundError: There is no such file.
+    """
     fd = _open(path)
     try:
         found = os.fstat(fd)

@@ -13,6 +13,8 @@ from asgi_guard.cli.audit import audit
 from asgi_guard.cli.demo import load_demo
 from asgi_guard.cli.keys import keys
 from asgi_guard.cli.keys_migration import migrate
+from asgi_guard.cli.login import register as register_login
+from asgi_guard.cli.rls import rls
 from asgi_guard.errors import GuardError
 
 __all__ = ["app"]
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.add_typer(api_keys, name="api-keys")
 app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")
+app.add_typer(rls, name="rls")
+register_login(app)
 keys.add_typer(migrate, name="migrate-hs256")
 
 

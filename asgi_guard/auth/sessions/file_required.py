@@ -17,7 +17,12 @@ __all__ = ["EXIT_CODES", "EXIT_REFUSED", "requires_session"]
 F = TypeVar("F", bound=Callable[..., Any])
 EXIT_REFUSED: Final = 5
 """Exit code for a file that is torn, altered or unsafe."""
-EXIT_CODES: Final = {"session_missing": 3, "session_expired": 4, "session_scope_missing": 6}
+EXIT_CODES: Final = {
+    "session_missing": 3,
+    "session_expired": 4,
+    "session_access_expired": 4,
+    "session_scope_missing": 6,
+}
 """Exit codes by reason; any other is `EXIT_REFUSED`."""
 
 

@@ -25,6 +25,8 @@ class SessionFacts:
         scopes: What they grant.
         started_at: Unix seconds of the login.
         ends_at: Unix seconds from which on nothing of it can be read.
+        access_ends_at: Unix seconds from which on its access token is refused by its issuer, if
+            that is earlier.
     """
 
     issuer: str
@@ -32,6 +34,7 @@ class SessionFacts:
     scopes: frozenset[str] = frozenset()
     started_at: float
     ends_at: float
+    access_ends_at: float | None = None
 
 
 class LocalSession:
@@ -66,12 +69,20 @@ class LocalSession:
         """Names of what it holds, e.g. ``access_token``."""
         return frozenset(self._places)
 
+    def has(self, name: str) -> bool:
+        """Tell whether a secret is there and has not ended."""
+        try:
+            self.view(name)
+        except AuthenticationError:
+            return False
+        return True
+
     def view(self, name: str) -> memoryview:
         """Return a secret without a copy; it reads as zeros once the session is closed.
 
         Raises:
-            AuthenticationError: ``session_closed``, ``session_expired``, or
-                ``session_secret_missing``.
+            AuthenticationError: ``session_closed``, ``session_expired``,
+                ``session_secret_missing``, or, for the access token, ``session_access_expired``.
         """
         if not self._content:
             raise AuthenticationError("session_closed")
@@ -80,6 +91,9 @@ class LocalSession:
             raise AuthenticationError("session_expired")
         if name not in self._places:
             raise AuthenticationError("session_secret_missing")
+        access_ends = self.facts.access_ends_at
+        if name == "access_token" and access_ends is not None and access_ends <= self._clock.now():
+            raise AuthenticationError("session_access_expired")
         return memoryview(self._content)[self._places[name]].toreadonly()
 
     def reveal(self, name: str) -> str:

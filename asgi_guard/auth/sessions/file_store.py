@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,8 +50,7 @@ class FileSessionStore:
         clock: Its ``now`` decides when a session ends.
 
     Raises:
-        ConfigError: A folder is a link or no folder, another user's, or open to others; both are
-            one; a number is not positive.
+        ConfigError: A folder is a link or none, another user's, or open to others; both are one.
         MissingExtraError: A folder is not given, and platformdirs, of the ``cli`` extra, is not
             installed.
     """
@@ -85,6 +85,8 @@ class FileSessionStore:
         secrets: Mapping[str, bytes | bytearray],
         ends_at: float,
         scopes: frozenset[str] = frozenset(),
+        access_ends_at: float | None = None,
+        started_at: float | None = None,
     ) -> SessionFacts:
         """Put a session in the place of *name*, under a new key; the old one's key is destroyed.
 
@@ -93,20 +95,24 @@ class FileSessionStore:
             issuer: Who issued the tokens.
             client_id: To which client.
             secrets: By name, e.g. ``access_token``; overwrite your own buffers afterwards.
-            ends_at: Unix seconds; at most *max_seconds* from now are taken.
+            ends_at: Unix seconds; at most *max_seconds* from the start are taken.
             scopes: What the tokens grant.
+            access_ends_at: Unix seconds of the access token's end.
+            started_at: Unix seconds of the login that is renewed; now by default.
 
         Raises:
             ConfigError: A name is none, the end has passed, it is too long, or the folder is not
                 private.
         """
         now = self._clock.now()
+        started = now if started_at is None else min(started_at, now)
         facts = SessionFacts(
             issuer=issuer,
             client_id=client_id,
             scopes=scopes,
-            started_at=now,
-            ends_at=min(ends_at, now + self._max),
+            started_at=started,
+            ends_at=min(ends_at, started + self._max),
+            access_ends_at=access_ends_at,
         )
         if not facts.ends_at > now:
             raise ConfigError("FileSessionStore.save", "ends_at has passed", "Log in again.")
@@ -230,13 +236,7 @@ def _facts(content: bytearray, now: float) -> tuple[SessionFacts, Places]:
 
 
 def _json(facts: SessionFacts) -> dict[str, Any]:
-    return {
-        "issuer": facts.issuer,
-        "client_id": facts.client_id,
-        "scopes": sorted(facts.scopes),
-        "started_at": facts.started_at,
-        "ends_at": facts.ends_at,
-    }
+    return {**asdict(facts), "scopes": sorted(facts.scopes)}
 
 
 def _file(name: str) -> str:
