@@ -91,13 +91,14 @@ def require_scopes(*scopes: str) -> Any:
                 "require_scopes", f"{scope!r} is no scope token", "Pass each scope by itself."
             )
     needed = frozenset(scopes)
-    challenge = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'.encode("ascii")
+    challenge = f'error="insufficient_scope", scope="{" ".join(scopes)}"'.encode("ascii")
 
     async def check(context: CurrentContext) -> UserExecutionContext:
         if not needed <= context.scopes:
-            raise InsufficientScopeError(
-                "scope_missing", headers=((b"www-authenticate", challenge),)
-            )
+            # RFC 9449 section 7.1: by the scheme of the credential that was sent.
+            scheme = b"DPoP" if context.auth_method == "dpop" else b"Bearer"
+            line = (b"www-authenticate", b"%b %b" % (scheme, challenge))
+            raise InsufficientScopeError("scope_missing", headers=(line,))
         return context
 
     return Security(check, scopes=list(scopes))

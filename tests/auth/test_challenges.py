@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, Request, Response
 
 from asgi_guard.auth import AuthenticationMiddleware
 from asgi_guard.auth.challenges import Challenges
 from asgi_guard.auth.throttle import Throttle
 from asgi_guard.auth.throttled import ThrottledAuthenticator
-from asgi_guard.errors import AuthenticationError, ConfigError
+from asgi_guard.errors import AuthenticationError, ConfigError, InsufficientScopeError
+from asgi_guard.integrations.fastapi import require_scopes
 from asgi_guard.protocols import Principal, Receive, Scope, Send
 from asgi_guard.tenancy import ClaimResolver, TenantContextMiddleware
 from tests.support.exchange import Answer
 from tests.support.tenancy_calls import get
 from tests.support.tenancy_tokens import authenticator
+from tests.support.tenancy_world import ACME
 
 DPOP = b'DPoP algs="ES256 EdDSA"'
 REFUSED = 'Bearer error="invalid_token"'
@@ -106,6 +109,34 @@ async def test_a_throttle_offers_what_is_behind_it() -> None:
     app = guarded(ThrottledAuthenticator(Named(DPOP), throttle=Throttle()))
 
     assert offers(await get(app)) == [DPOP.decode()]
+
+
+@pytest.mark.parametrize(("method", "scheme"), [("dpop", "DPoP"), ("bearer", "Bearer")])
+async def test_too_narrow_a_credential_is_told_by_its_own_scheme(method: str, scheme: str) -> None:
+    """RFC 9449 section 7.1: a client that sent DPoP must not be sent for a bearer token."""
+    api = FastAPI()
+
+    @api.get("/", dependencies=[require_scopes("notes:write")])
+    def page() -> str:
+        raise AssertionError("refused before it comes here")
+
+    principal = Principal(user_id="alice", tenant_id=ACME, auth_method=method)
+    inner = TenantContextMiddleware(api, resolver=ClaimResolver())
+    api.add_exception_handler(InsufficientScopeError, problem)
+    answer = await get(AuthenticationMiddleware(inner, authenticators=[Named(answer=principal)]))
+
+    assert answer.status == 403
+    assert answer.header("www-authenticate") == (
+        f'{scheme} error="insufficient_scope", scope="notes:write"'
+    )
+
+
+async def problem(_request: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, InsufficientScopeError)
+    return Response(
+        status_code=refusal.status,
+        headers={name.decode(): value.decode() for name, value in refusal.headers},
+    )
 
 
 def test_authenticators_that_name_nothing_offer_bearer() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.auth.jose.claims import id_claim, seconds_claim
 from asgi_guard.auth.jose.policy import JwtPolicy
+from asgi_guard.auth.jose.refusal import refuse
 from asgi_guard.auth.jose.verified_token import VerifiedToken
 from asgi_guard.errors import ConfigError, UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore
@@ -21,7 +22,8 @@ __all__ = ["TokenRevocations"]
 _SOON: Final = 5.0  # a revoked token is dead everywhere before this many seconds are over
 _MARGIN: Final = 60.0  # what is kept a little longer than needed forgives clocks that differ
 _CLAIMS: Final = {"token": "jti", "session": "sid", "family": "fam", "user": "sub"}
-_Asked = tuple[str | None, ...]
+_PLAIN: Final = frozenset({str, int, float, type(None)})
+_Asked = tuple[object, ...]
 
 
 class TokenRevocations:
@@ -80,22 +82,13 @@ class TokenRevocations:
             AuthenticationError: A claim that it would be found by is malformed.
             UnavailableError: The store does not answer.
         """
-        issued = seconds_claim(token.claims, "iat")
-        names: _Asked = tuple(id_claim(token.claims, claim) for claim in _CLAIMS.values())
-        asked, began = (*names, str(issued)), self._clock.monotonic()
+        asked, began = _names(token), self._clock.monotonic()
         with self._lock:
             known = self._asked.current(asked, began)
         if known is not None:
             return known[1]
         generation = self._generation
-        keys = {kind: self._key(kind, name) for kind, name in zip(_CLAIMS, names, strict=True)}
-        present = {kind: key for kind, key in keys.items() if key is not None}
-        if not present:
-            return False
-        found = await self._store.get_many(list(present.values()))
-        revoked = any(
-            _ends(kind, value, issued) for kind, value in zip(present, found, strict=True)
-        )
+        revoked = await self._ask(token)
         with self._lock:
             if generation == self._generation:
                 self._asked.keep(asked, revoked, began)
@@ -141,11 +134,18 @@ class TokenRevocations:
         """
         value = json.dumps({"at": self._clock.now()}).encode()
         try:
-            await self._store.put(str(self._key(kind, name)), value, ttl=self._ttl)
+            await self._store.put(self._key(kind, name), value, ttl=self._ttl)
         finally:
             with self._lock:
                 self._generation += 1
                 self._asked.drop(lambda _: True)
+
+    async def _ask(self, token: VerifiedToken) -> bool:
+        issued = seconds_claim(token.claims, "iat")
+        named = {kind: id_claim(token.claims, claim) for kind, claim in _CLAIMS.items()}
+        keys = {kind: self._key(kind, name) for kind, name in named.items() if name is not None}
+        found = await self._store.get_many(list(keys.values())) if keys else []
+        return any(_ends(kind, value, issued) for kind, value in zip(keys, found, strict=True))
 
     async def _revoke(self, kind: str, name: str) -> None:
         details: dict[str, Any] = {"kind": kind, "name_sha256": sha256(name.encode()).hexdigest()}
@@ -157,11 +157,19 @@ class TokenRevocations:
             raise
         report("TOKEN_REVOKED", outcome="allowed", details=details)
 
-    def _key(self, kind: str, name: str | None) -> str | None:
-        if name is None:
-            return None
+    def _key(self, kind: str, name: str) -> str:
         owner = f"{self._issuer}\n{kind}\n{name}".encode("utf-8", "surrogatepass")
         return f"revoked:{kind}:{sha256(owner).hexdigest()}"
+
+
+def _names(token: VerifiedToken) -> _Asked:
+    """Return what tells tokens apart whose revocation may differ; on the hot path."""
+    claim = token.claims.get
+    names = (claim("jti"), claim("sid"), claim("fam"), claim("sub"), claim("iat"))
+    # Arrays are tuples here, objects are read-only mappings; neither is an id.
+    if any(type(each) not in _PLAIN for each in names):
+        refuse("id_claim_malformed", token.details)
+    return names
 
 
 def _ends(kind: str, value: bytes | None, issued: float | None) -> bool:

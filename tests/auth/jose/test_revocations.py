@@ -197,3 +197,16 @@ def test_bad_settings_are_refused_when_built(change: dict[str, Any]) -> None:
 
     with pytest.raises(ConfigError):
         TokenRevocations(settings.pop("store"), **settings)
+
+
+@pytest.mark.parametrize("claim", ["sid", "fam"])
+@pytest.mark.parametrize("value", [["x"], {"x": 1}, True], ids=["array", "object", "bool"])
+async def test_an_id_that_is_none_is_refused_and_nothing_else(
+    claim: str, value: Any, store: CountingStore, clock: MovedClock
+) -> None:
+    """It could never be found in the store, so its token could never be revoked."""
+    process = Process(store, clock)
+
+    assert await reason(made(access_claims(**{claim: value})), process.judge) == (
+        "id_claim_malformed"
+    )
