@@ -19,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -30,7 +30,17 @@ from sqlalchemy.ext.asyncio import (
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from harness import Contender, Work, interleave, print_table, save
-from rls_world import World, by_role, guarded, keyed, plain, world
+from rls_world import (
+    SEAL_KEYS,
+    SEALED,
+    World,
+    by_role,
+    guarded,
+    keyed,
+    plain,
+    sealed,
+    world,
+)
 
 from asgi_guard import UserExecutionContext, use_context
 from asgi_guard.rls import create_guarded_pool, guarded_engine, require_rls
@@ -87,13 +97,13 @@ def where_by_hand(engine: AsyncEngine) -> Read:
     return read
 
 
-def through_guarded_engine(engine: AsyncEngine) -> Read:
+def through_guarded_engine(engine: AsyncEngine, table: Table = guarded) -> Read:
     """Ours: a context, as the middleware makes it, and a session on a guarded engine."""
 
     async def read(tenant: str, note: UUID) -> object:
         with use_context(context_of(tenant)):
             async with AsyncSession(engine) as session, session.begin():
-                return await session.scalar(select(guarded.c.body).where(guarded.c.id == note))
+                return await session.scalar(select(table.c.body).where(table.c.id == note))
 
     return read
 
@@ -157,9 +167,9 @@ def raw_where_by_hand(pool: Any) -> Read:
     return read
 
 
-def raw_guarded(pool: Any) -> Read:
+def raw_guarded(pool: Any, table: str = "notes") -> Read:
     """Ours: a guarded pool."""
-    sql = "SELECT body FROM notes WHERE id = $1"
+    sql = f"SELECT body FROM {table} WHERE id = $1"
 
     async def read(tenant: str, note: UUID) -> object:
         with use_context(context_of(tenant)):
@@ -233,8 +243,11 @@ async def measure(here: World, *, rounds: int) -> dict[str, Any]:
     plain_engine = create_async_engine(here.url, pool_size=POOL, max_overflow=0)
     peer_engine = create_async_engine(here.url, pool_size=POOL, max_overflow=0)
     ours = guarded_engine(here.url, pool_size=POOL, max_overflow=0)
+    ours_sealed = guarded_engine(
+        here.url, pool_size=POOL, max_overflow=0, variables=SEALED, seal_keys=SEAL_KEYS
+    )
     async with AsyncExitStack() as stack:
-        for engine in (plain_engine, peer_engine, ours):
+        for engine in (plain_engine, peer_engine, ours, ours_sealed):
             stack.push_async_callback(engine.dispose)
         bare = await stack.enter_async_context(
             asyncpg.create_pool(here.dsn, min_size=POOL, max_size=POOL)
@@ -242,12 +255,20 @@ async def measure(here: World, *, rounds: int) -> dict[str, Any]:
         pool = await stack.enter_async_context(
             create_guarded_pool(here.dsn, min_size=POOL, max_size=POOL)
         )
+        sealed_pool = await stack.enter_async_context(
+            create_guarded_pool(
+                here.dsn, min_size=POOL, max_size=POOL, variables=SEALED, seal_keys=SEAL_KEYS
+            )
+        )
+        raw_seal = raw_guarded(sealed_pool, "sealed_notes")
+        by_seal = through_guarded_engine(ours_sealed, sealed)
         by_hand, by_guard = where_by_hand(plain_engine), through_guarded_engine(ours)
         tables = {
             "SQLAlchemy + asyncpg, one at a time": await interleave(
                 [
                     Contender("WHERE by hand, no policies", repeated(by_hand, targets)),
                     Contender("guarded_engine", repeated(by_guard, targets), limit=1.10),
+                    Contender("guarded_engine, sealed", repeated(by_seal, targets), limit=1.45),
                     *(
                         Contender(name, repeated(read, targets))
                         for name, read in peers(peer_engine, here.url)
@@ -260,6 +281,7 @@ async def measure(here: World, *, rounds: int) -> dict[str, Any]:
                 [
                     Contender("WHERE by hand, no policies", crowded(by_hand, targets)),
                     Contender("guarded_engine", crowded(by_guard, targets), limit=1.10),
+                    Contender("guarded_engine, sealed", crowded(by_seal, targets), limit=1.45),
                 ],
                 rounds=rounds * 4,
                 repeat=100,
@@ -268,6 +290,7 @@ async def measure(here: World, *, rounds: int) -> dict[str, Any]:
                 [
                     Contender("WHERE by hand", repeated(raw_where_by_hand(bare), targets)),
                     Contender("guarded pool", repeated(raw_guarded(pool), targets), limit=1.15),
+                    Contender("guarded pool, sealed", repeated(raw_seal, targets), limit=1.45),
                 ],
                 rounds=rounds * 16,
                 repeat=12,
@@ -276,6 +299,7 @@ async def measure(here: World, *, rounds: int) -> dict[str, Any]:
                 [
                     Contender("WHERE by hand", crowded(raw_where_by_hand(bare), targets)),
                     Contender("guarded pool", crowded(raw_guarded(pool), targets), limit=1.15),
+                    Contender("guarded pool, sealed", crowded(raw_seal, targets), limit=1.45),
                 ],
                 rounds=rounds * 6,
                 repeat=100,

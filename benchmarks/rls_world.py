@@ -1,7 +1,8 @@
 """The world that the row-level-security contenders share: one server, equal rows, equal indexes.
 
 ``plain_notes`` has no policies and is filtered by hand; ``notes`` is guarded by the DDL that the
-package writes; ``keyed_notes`` and ``role_notes`` carry the policies that the peers document.
+package writes, ``sealed_notes`` by its sealed form; ``keyed_notes`` and ``role_notes`` carry the
+policies that the peers document.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from uuid import UUID
 from sqlalchemy import URL, Column, MetaData, String, Table, Text, Uuid, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from asgi_guard.rls import RLSVariables, tenant_policies
+from asgi_guard.rls import (
+    RLSVariables,
+    SealKey,
+    SealKeys,
+    seal_key_statements,
+    tenant_policies,
+)
 from asgi_guard.testing import EmbeddedPostgres
 
 TENANTS, NOTES_EACH, PASSWORD = 20, 1_000, "benchmark"
@@ -28,6 +35,13 @@ guarded = Table(
     Column("id", Uuid, primary_key=True),
     Column("body", Text, nullable=False),
 )
+_sealed = MetaData()
+sealed = guarded.to_metadata(_sealed, name="sealed_notes")
+# Names of its own, so that both kinds live in one database.
+SEALED = RLSVariables(
+    sealed=True, schema="sealed_guard", setting="sealed.tenant", user_setting="sealed.user"
+)
+SEAL_KEYS = SealKeys([SealKey.generate()])
 _others = MetaData()
 plain, keyed = (
     Table(
@@ -98,11 +112,15 @@ async def world() -> AsyncIterator[World]:
         async with admin.begin() as connection:
             await connection.run_sync(metadata.create_all)
             await connection.run_sync(_others.create_all)
-            for table in ("plain_notes", "keyed_notes", "role_notes", "notes"):
+            await connection.run_sync(_sealed.create_all)
+            for table in ("plain_notes", "keyed_notes", "role_notes", "notes", "sealed_notes"):
                 cast = "::text" if table == "role_notes" else ""
                 fill = _FILL.format(table=table, cast=cast, tenants=TENANTS, notes=NOTES_EACH)
                 await connection.exec_driver_sql(fill)
             await connection.run_sync(tenant_policies(metadata).apply)
+            await connection.run_sync(tenant_policies(_sealed, variables=SEALED).apply)
+            for statement in seal_key_statements(SEAL_KEYS, SEALED):
+                await connection.exec_driver_sql(statement)
             runtime = RLSVariables().runtime_role
             await connection.exec_driver_sql(f"ALTER ROLE {runtime} PASSWORD '{PASSWORD}'")
             for statement in (*_PEERS, _ROLES):
