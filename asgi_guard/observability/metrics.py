@@ -20,6 +20,7 @@ from asgi_guard.protocols import SecurityEvent
 __all__ = [
     "EVENT_LABELS",
     "METRICS",
+    "Audited",
     "GuardMetrics",
     "Metric",
     "Sample",
