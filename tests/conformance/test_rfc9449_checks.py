@@ -267,6 +267,24 @@ def test_section_4_3_11_the_proof_is_recent(age: float, expected: str | None) ->
         assert reason(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("claim", "value", "expected"),
+    [
+        ("exp", NOW - 30, "proof_expired"),
+        ("exp", "never", "proof_expired"),
+        ("exp", True, "proof_expired"),
+        ("nbf", NOW + 31, "proof_from_the_future"),
+        ("nbf", None, "proof_from_the_future"),
+    ],
+)
+def test_section_4_3_11_a_proof_that_limits_itself_is_believed(
+    claim: str, value: object, expected: str
+) -> None:
+    """RFC 7519 sections 4.1.4 and 4.1.5 hold for every JWT that has them."""
+    assert reason(proof(good_claims(**{claim: value}))) == expected
+    assert validator().inspect(request(proof(exp=NOW + 1, nbf=NOW)))
+
+
 def test_section_4_3_12a_ath_is_the_hash_of_the_token() -> None:
     """A proof for one token does not serve another of the same key."""
     text = proof(token=TOKEN)

@@ -76,7 +76,6 @@ def test_the_page_of_dpop_has_every_check_and_every_reason() -> None:
     reasons = {name for found in REASON.findall(code) for name in found if name}
     reasons |= {f"proof_{name}_malformed" for name in ("jti", "htm", "htu", "iat")}
     internal = {"duplicate_authorization", "token_malformed", "token_not_for_access"}
-    internal |= {"dpop_jkt_malformed"}
 
     assert {"proof_replayed", "proof_nonce_stale", "token_not_bound"} <= reasons
     assert [name for name in sorted(reasons - internal) if f"`{name}`" not in PAGE.text] == []

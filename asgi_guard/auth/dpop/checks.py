@@ -26,6 +26,7 @@ from asgi_guard.errors import AuthenticationError, DPoPNonceError
 __all__ = ["CHECKS", "Check", "Examination"]
 
 _TYPE: Final = "dpop+jwt"
+_NUMBERS: Final = frozenset({int, float})  # bool is none
 _LATEST: Final = 2**53  # above it a double no longer counts seconds
 _REFERENCES: Final = ("jku", "x5u", "x5c")  # a proof's key is in ``jwk`` and nowhere else
 _NO_JWS: Final = CompactJWS({}, b"", b"", b"")
@@ -136,7 +137,7 @@ def _required_claims(proof: Examination) -> None:
     if len(claims["jti"]) > proof.policy.longest_jti or not claims["jti"].isprintable():
         refuse("proof_jti_malformed")
     issued: Any = claims.get("iat")
-    if type(issued) not in {int, float} or not 0 <= issued < _LATEST:
+    if type(issued) not in _NUMBERS or not 0 <= issued < _LATEST:
         refuse("proof_iat_malformed")
 
 
@@ -161,6 +162,12 @@ def _timely(proof: Examination) -> None:
         refuse("proof_from_the_future")
     if issued < proof.now - policy.max_age - policy.skew:
         refuse("proof_expired")
+    # Not of DPoP; but who writes them means them (RFC 7519 sections 4.1.4 and 4.1.5).
+    ends, begins = proof.claims.get("exp", _LATEST), proof.claims.get("nbf", 0)
+    if type(ends) not in _NUMBERS or ends + policy.skew <= proof.now:
+        refuse("proof_expired")
+    if type(begins) not in _NUMBERS or begins > proof.now + policy.skew:
+        refuse("proof_from_the_future")
 
 
 def _nonce(proof: Examination) -> None:
