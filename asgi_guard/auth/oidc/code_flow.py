@@ -32,6 +32,7 @@ from asgi_guard.protocols import Clock, KeyValueStore, Scope
 __all__ = ["CodeFlow", "Notes", "Redirect", "TokensHook"]
 
 _SECONDS: Final = 300
+_RECORD: Final = {"tenant", "provider", "agreed", "nonce", "verifier", "next"}
 TokensHook = Callable[[VerifiedLogin, TokenSet], Awaitable[None]]
 Notes = dict[str, str | int | float | bool | None]
 Header = tuple[bytes, bytes]
@@ -140,6 +141,8 @@ class CodeFlow:
         callback = Callback.read(scope["query_string"])
         tenant_id = await self._directory.tenant_of(scope)
         record = await self._states.claim(callback.state, BrowserCookies(scope))
+        if not set(record) >= _RECORD:
+            refuse("state_unknown")  # of another release
         if record["tenant"] != tenant_id:
             refuse("tenant_mismatch")
         if record["provider"] != name:
@@ -159,8 +162,8 @@ class CodeFlow:
             scope,
             clock=self._clock,
             tenant_id=tenant_id,
-            user_id=login.subject,
-            session=session.reference,
+            user_id=session.user_id or login.subject,
+            session=session.session_id,
             details=notes,
         )
         spent = cleared_cookie(self._states.cookie_name(callback.state or ""))

@@ -129,10 +129,9 @@ class SessionLinks:
         keys = [_gone(provider, subject=link.subject, sid=None)]
         if link.sid is not None:
             keys.append(_gone(provider, subject=None, sid=link.sid))
-        user, *session = await self._store.get_many(keys)
-        if any(each is not None for each in session):
-            return True
-        return user is not None and link.issued_at <= float(user)
+        marks = await self._store.get_many(keys)
+        # A login that the provider granted after its logout is a new one, also under an old sid.
+        return any(each is not None and link.issued_at <= float(each) for each in marks)
 
     async def _append(self, key: str, entry: _Entry, seconds: float) -> list[str]:
         for _ in range(_ATTEMPTS):

@@ -20,6 +20,7 @@ from asgi_guard.auth.oidc.logout import LogoutFlows
 from asgi_guard.auth.oidc.provider import OIDCProvider
 from asgi_guard.auth.oidc.providers import ProviderRegistry, StaticProviders
 from asgi_guard.auth.oidc.routes import RefusalPage, login_router
+from asgi_guard.auth.oidc.session_logins import SessionLogins
 from asgi_guard.auth.oidc.sessions import LoginSessions
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Clock, Fetch, KeyValueStore
@@ -83,6 +84,8 @@ class OIDCLogin:
             providers if isinstance(providers, ProviderRegistry) else StaticProviders(providers)
         )
         _check_collaborators(sessions, store)
+        if resolver is not None and isinstance(sessions, SessionLogins):
+            _check_members(sessions)
         _check_paths(mount_path=mount_path, after_login=after_login, after_logout=after_logout)
         self._directory = ProviderDirectory(
             registry, mount_path=mount_path, resolver=resolver, tenant_shape=tenant_shape
@@ -149,6 +152,15 @@ def _check_collaborators(sessions: object, store: object) -> None:
             "OIDCLogin.store",
             "is no KeyValueStore",
             "Pass one that all processes share: SQLStore, RedisStore; MemoryStore for one process.",
+        )
+
+
+def _check_members(sessions: SessionLogins) -> None:
+    if not sessions.knows_members:
+        raise ConfigError(
+            "SessionLogins.memberships",
+            "is missing, and logins have tenants",
+            "Pass the Memberships that the guard has.",
         )
 
 

@@ -89,7 +89,6 @@ class LogoutFlows:
             clock=self._clock,
             tenant_id=None if link is None else link["tenant"],
             user_id=None if link is None else link["sub"],
-            session=reference,
             details=notes,
         )
         if away is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 
 from asgi_guard._internal.asgi import client_of
 from asgi_guard._internal.events import emit
+from asgi_guard._internal.principal import session_hash
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard.errors import GuardError, RejectionError, UnavailableError
 from asgi_guard.protocols import Clock, Scope
@@ -35,7 +35,7 @@ def report_done(
         clock: Where its time comes from.
         tenant_id: At which the login happened.
         user_id: The provider's name of the user.
-        session: Reference of the session; the event holds its hash.
+        session: Id of the session; the event holds its hash.
         details: Further plain values.
         routine: Whether it is for readers of routine events alone.
     """
@@ -49,7 +49,7 @@ def report_done(
         client=client_of(scope),
         tenant_id=tenant_id,
         user_id=user_id,
-        session_id=None if session is None else sha256(session.encode()).hexdigest(),
+        session_id=session_hash(session),
         auth_method="oidc",
     )
 

@@ -81,6 +81,11 @@ class SessionLogins:
         self._memberships = memberships
         self._cookie = cookie or SessionCookie()
 
+    @property
+    def knows_members(self) -> bool:
+        """Whether a login at a tenant can be judged."""
+        return self._memberships is not None
+
     async def start(self, scope: Scope, login: VerifiedLogin) -> StartedSession:
         """Begin a session under a new id, and end the one that the browser came with.
 
@@ -106,6 +111,8 @@ class SessionLogins:
         return StartedSession(
             reference=reference,
             seconds=self._service.limits.absolute,
+            user_id=issued.session.user_id,
+            session_id=issued.session.session_id,
             headers=(self._cookie.header(issued),),
         )
 

@@ -22,11 +22,15 @@ class StartedSession:
         reference: By which it can be ended later; 1 to 255 visible ASCII characters. Not the
             cookie's value, nor anything from which that could be made: it is kept in the store.
         seconds: Longest that the session may live.
+        user_id: The app's own name of the user, for the event.
+        session_id: As events of the session name it, before they hash it.
         headers: For the response: the cookie.
     """
 
     reference: str
     seconds: float
+    user_id: str | None = None
+    session_id: str | None = None
     headers: Sequence[Header] = field(default=(), repr=False)
 
 

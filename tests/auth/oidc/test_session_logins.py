@@ -92,6 +92,8 @@ async def test_a_login_is_a_session_of_the_app_s_own_user() -> None:
 
         session = await r.live(browser)
         assert (session.user_id, session.roles) == ("u-alice", {"editor"})
+        [made], [login] = r.w.named("SESSION_CREATED"), r.w.named("OIDC_LOGIN_SUCCEEDED")
+        assert (login.user_id, login.session_id) == ("u-alice", made.session_id)
 
 
 async def test_the_session_from_before_the_login_has_ended() -> None:
@@ -137,6 +139,22 @@ async def test_logins_with_tenants_need_memberships() -> None:
 
         with pytest.raises(ConfigError, match="memberships"):
             await sessions.start({"headers": []}, login)
+
+
+async def test_a_login_with_tenants_and_without_memberships_is_not_built() -> None:
+    """Known at start-up, not at the first login."""
+    async with world() as w:
+        sessions = SessionLogins(
+            SessionService(w.store), store=w.store, on_login=lambda _: _account()
+        )
+        with pytest.raises(ConfigError, match="memberships"):
+            OIDCLogin(
+                [provider_settings(w.provider)],
+                sessions=sessions,
+                store=w.store,
+                fetch=FETCH,
+                resolver=named_tenant,
+            )
 
 
 async def _account() -> LoginAccount:
