@@ -26,6 +26,7 @@ from asgi_guard.auth.jose.algorithms import (
     canonical_algorithm,
     implementation,
 )
+from asgi_guard.auth.jose.roca import is_roca_modulus
 from asgi_guard.errors import ConfigError
 from asgi_guard.secret import Secret
 
@@ -135,6 +136,8 @@ def _check_kind(key: Any, algorithm: str) -> None:
             )
         if key.key_size > LONGEST_RSA:
             raise ConfigError("key", f"has {key.key_size} bits", "Use RSA of 4096 bits.")
+        if is_roca_modulus(key.public_numbers().n):
+            raise ConfigError("key", "can be factored (CVE-2017-15361)", "Make another key.")
         return
     if algorithm in CURVES and isinstance(key, EllipticCurvePublicKey):
         if not isinstance(key.curve, CURVES[algorithm]):
