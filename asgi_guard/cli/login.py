@@ -20,7 +20,7 @@ from asgi_guard.cli.login_session import keep, renew, revoke
 from asgi_guard.cli.login_shell import explained, shown_time
 from asgi_guard.errors import GuardError
 
-__all__ = ["register"]
+__all__ = ["Flow", "login", "logout", "register", "renewal", "status"]
 
 _ANYWHERE: Final = ("0.0.0.0/0", "::/0")  # the person named the server, which may be inside
 _UNREVOKED: Final = 7
