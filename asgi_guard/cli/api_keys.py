@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK, utc
 from asgi_guard.auth.api_keys import APIKey, APIKeyService, IssuedKey, KeyFormat
-from asgi_guard.errors import ConfigError, GuardError
+from asgi_guard.errors import AuthenticationError, ConfigError, GuardError
 from asgi_guard.observability import SecurityEvent, subscribe
 from asgi_guard.secret import Secret
 
@@ -137,6 +138,41 @@ def revoke(context: typer.Context, key_id: KeyId, *, tenant: Tenant) -> None:
         _errors.print("There is no such key in this tenant, or it was revoked before.")
         raise typer.Exit(1)
     _errors.print(f"Revoked {escape(key_id)}.")
+
+
+@api_keys.command("revoke-all")
+def revoke_all(
+    context: typer.Context,
+    *,
+    tenant: Tenant,
+    user: Annotated[str | None, typer.Option("--user", help="Only this user's.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Revoke all keys of a tenant, or of one user in it."""
+    if not yes:
+        typer.confirm(
+            "Every program that uses one of these keys will be refused. Go on?", abort=True
+        )
+    count = _run(context, lambda keys: keys.revoke_all(tenant_id=tenant, user_id=user))
+    _errors.print(f"Revoked {count}.")
+
+
+@api_keys.command("revoke-leaked")
+def revoke_leaked(context: typer.Context) -> None:
+    """Revoke the keys that a text on standard input holds: a log, a file, a report."""
+    text = typer.get_text_stream("stdin").read()
+    key_format: KeyFormat = context.obj.key_format
+    leaked = list(dict.fromkeys(text[start:end] for start, end in key_format.find(text)))
+
+    async def work(keys: APIKeyService) -> int:
+        count = 0
+        for each in leaked:
+            with suppress(AuthenticationError):  # it opens nothing
+                record = await keys.verify(each)
+                count += await keys.revoke(record.key_id, tenant_id=record.tenant_id)
+        return count
+
+    _errors.print(f"Found {len(leaked)} keys, revoked {_run(context, work)}.")
 
 
 def _run(context: typer.Context, work: Callable[[APIKeyService], Awaitable[T]]) -> T:

@@ -41,11 +41,12 @@ def run(postgres_database: PostgresDatabase, pepper: Path) -> Run:
         "COLUMNS": "200",
     }
 
-    def invoke(*arguments: str, **changes: str) -> Result:
+    def invoke(*arguments: str, text: str = "", **changes: str) -> Result:
         return CliRunner().invoke(
             app,
             ["api-keys", "--app", "acme", *arguments],
             env={**environment, **changes},
+            input=text,
         )
 
     return invoke
@@ -108,3 +109,27 @@ def test_a_database_that_cannot_be_had_is_one_line(run: Run, dsn: str) -> None:
     assert len(refused.stderr.splitlines()) == 1
     assert "dsn-secret" not in refused.output
     assert "Traceback" not in refused.output
+
+
+def test_everything_of_a_user_or_a_tenant_is_revoked_at_once(run: Run) -> None:
+    """Somebody leaves, or a laptop is stolen: nobody knows which keys were on it."""
+    for name in ("one", "two"):
+        created(run, name)
+    run("create", "bobs", "--tenant", ACME, "--user", "bob")
+
+    assert run("revoke-all", "--tenant", ACME, text="n\n").exit_code == 1
+    assert "Revoked 0." in run("revoke-all", "--tenant", GLOBEX, "--yes").stderr
+    assert "Revoked 2." in run("revoke-all", "--tenant", ACME, "--user", "alice", "--yes").stderr
+    assert "Revoked 1." in run("revoke-all", "--tenant", ACME, "--yes").stderr
+
+
+def test_leaked_keys_are_revoked_by_the_text_they_were_found_in(run: Run) -> None:
+    """Minutes count, and the operator has a log line, not an id."""
+    keys = [created(run, name).stdout.strip() for name in ("one", "two")]
+    text = f"GET /?key={keys[0]} 200\n{keys[0]} {FORMAT.new_key().reveal()} acme_live_x {keys[1]}"
+
+    first = run("revoke-leaked", text=text)
+
+    assert "Found 3 keys, revoked 2." in first.stderr
+    assert "Found 3 keys, revoked 0." in run("revoke-leaked", text=text).stderr
+    assert not any(key in first.output for key in keys)
