@@ -21,7 +21,7 @@ from asgi_guard.auth.sessions.record import StoredSession
 from asgi_guard.errors import UnavailableError
 from asgi_guard.protocols import KeyValueStore
 
-__all__ = ["Ending", "Endings", "group_key", "stamps_of"]
+__all__ = ["Ending", "Endings", "decoded", "group_key", "group_keys", "stamps_of"]
 
 # Longer than any session that the entry must outlive, also one whose maker's clock was ahead.
 _MARGIN: Final = 3600.0
@@ -50,6 +50,15 @@ def group_key(*, user_id: str | None, tenant_id: str | None) -> str:
     return f"session-end:{sha256(name).hexdigest()}"
 
 
+def group_keys(user_id: str, tenant_id: str | None) -> list[str]:
+    """Return the keys of all groups that a session of *user_id* in *tenant_id* is in."""
+    keys = [group_key(user_id=user_id, tenant_id=None)]
+    if tenant_id is not None:
+        keys.append(group_key(user_id=None, tenant_id=tenant_id))
+        keys.append(group_key(user_id=user_id, tenant_id=tenant_id))
+    return keys
+
+
 def stamps_of(endings: Sequence[Ending | None]) -> list[str]:
     """Return what a session carries that is made after *endings*."""
     return ["" if each is None else each.stamp for each in endings]
@@ -69,11 +78,7 @@ class Endings:
 
     async def of(self, user_id: str, tenant_id: str | None) -> list[Ending | None]:
         """Return the endings of all groups that a session of *user_id* in *tenant_id* is in."""
-        keys = [group_key(user_id=user_id, tenant_id=None)]
-        if tenant_id is not None:
-            keys.append(group_key(user_id=None, tenant_id=tenant_id))
-            keys.append(group_key(user_id=user_id, tenant_id=tenant_id))
-        return [_decode(raw) for raw in await self._store.get_many(keys)]
+        return decoded(await self._store.get_many(group_keys(user_id, tenant_id)))
 
     async def end(self, key: str) -> None:
         """End every session of a group."""
@@ -93,6 +98,15 @@ class Endings:
         if seen is None:
             return await self._store.put_if_absent(key, fresh, ttl=self._ttl)
         return await self._store.replace(key, seen, fresh, ttl=self._ttl)
+
+
+def decoded(raws: Sequence[bytes | None]) -> list[Ending | None]:
+    """Return the endings that the entries of a session's groups say.
+
+    Raises:
+        UnavailableError: One is none of ours.
+    """
+    return [_decode(raw) for raw in raws]
 
 
 def _encode(ending: Ending) -> bytes:

@@ -149,7 +149,8 @@ class SessionLifecycle:
             AuthenticationError: It opens none.
             UnavailableError: The store does not answer.
 
-        Two reads; a write only if the last recorded use is `SessionLimits.touch_every` ago.
+        One read (two for a session that is new to this process); a write only if the last
+        recorded use is `SessionLimits.touch_every` ago.
         """
         session_id = session_id_of(sid)
         del sid  # as in create
@@ -261,9 +262,10 @@ class SessionLifecycle:
             if owner is not None:
                 step.user_id, step.tenant_id = owner
                 check_session(*owner)
-            record = await self._table.take(session_id)
-            if record is None:
+            taken = await self._table.take(session_id)
+            if taken is None:
                 return False
+            session_id, record = taken
             self.wakeups.session(session_id)
             with suppress(UnavailableError):  # it has ended; what is left opens nothing
                 await self._states.forget(record)

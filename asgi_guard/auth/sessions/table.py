@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from asgi_guard.auth.sessions.endings import Ending, Endings
+from asgi_guard.auth.sessions.endings import Ending, Endings, decoded, group_keys
 from asgi_guard.auth.sessions.record import StoredSession, Successor, decode, encode
 from asgi_guard.errors import UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore
@@ -15,6 +15,7 @@ __all__ = ["Found", "Gone", "SessionTable"]
 # An ended entry stays this long, so that an event can tell a session that ended from a guess.
 _LINGER: Final = 300.0
 _MOST_RENEWALS_FOLLOWED: Final = 256
+_MOST_REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,11 @@ class SessionTable:
         self._endings = endings
         self._idle = idle
         self._clock = clock
+        self._groups: dict[str, list[str]] = {}
 
     async def find(self, session_id: str) -> Found | Gone:
-        """Look a session up; two reads and no write."""
-        raw = await self._store.get(_key(session_id))
+        """Look a session up: one read, two for a session that is new to this process; no write."""
+        raw, entries = await self._read(session_id)
         if raw is None:
             return Gone(session_id, "session_unknown")
         record = decode(raw)
@@ -64,12 +66,30 @@ class SessionTable:
             return Gone(session_id, "session_superseded")
         if record.pending:
             return Gone(session_id, "session_unknown")
-        # After the record, so that a terminate-all which is over by now is seen.
-        endings = await self._endings.of(record.user_id, record.tenant_id)
+        if entries is None:
+            # After the record, so that a terminate-all which is over by now is seen.
+            endings = await self._endings.of(*record.owner)
+            self._remember(session_id, record)
+        else:
+            endings = decoded(entries)
         reason = self._defect(record, endings)
         return (
             Gone(session_id, reason, record) if reason else Found(session_id, raw, record, endings)
         )
+
+    async def _read(self, session_id: str) -> tuple[bytes | None, list[bytes | None] | None]:
+        # Whose a session is never changes under one id, so what it says of its groups is
+        # remembered, and nothing else: whether it lives is read anew each time.
+        groups = self._groups.get(session_id)
+        if groups is None:
+            return await self._store.get(_key(session_id)), None
+        raw, *entries = await self._store.get_many([_key(session_id), *groups])
+        return raw, entries
+
+    def _remember(self, session_id: str, record: StoredSession) -> None:
+        if len(self._groups) >= _MOST_REMEMBERED:
+            self._groups.clear()
+        self._groups[session_id] = group_keys(*record.owner)
 
     async def find_many(self, session_ids: list[str]) -> list[Found]:
         """Return the live ones of *session_ids*, all of one user in one tenant."""
@@ -125,13 +145,13 @@ class SessionTable:
         await self._store.delete(_key(session_id))
         return False
 
-    async def take(self, session_id: str) -> StoredSession | None:
-        """Remove a session, or whatever it was renewed to, and return it."""
+    async def take(self, session_id: str) -> tuple[str, StoredSession] | None:
+        """Remove a session, or whatever it was renewed to; return its id by now, and itself."""
         for _ in range(_MOST_RENEWALS_FOLLOWED):
             raw = await self._store.take(_key(session_id))
             entry = None if raw is None else decode(raw)
             if not isinstance(entry, Successor):
-                return entry
+                return None if entry is None else (session_id, entry)
             session_id = entry.session_id
         return None
 

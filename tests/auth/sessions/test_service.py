@@ -117,18 +117,20 @@ async def test_validating_writes_once_a_minute_at_most() -> None:
         await made.sessions.validate(issued.sid)
 
     assert made.store.writes == 60
-    assert made.store.calls["get"] == made.store.calls["get_many"] == 3600
+    assert (made.store.calls["get"], made.store.calls["get_many"]) == (1, 3600)
 
 
 async def test_validating_twice_in_a_minute_writes_nothing() -> None:
-    """Two reads and nothing else."""
+    """Two reads the first time in a process, one read from then on, and nothing else."""
     made = world()
     issued = await made.login()
     made.store.calls.clear()
 
     await made.sessions.validate(issued.sid)
-
     assert dict(made.store.calls) == {"get": 1, "get_many": 1}
+    await made.sessions.validate(issued.sid)
+
+    assert dict(made.store.calls) == {"get": 1, "get_many": 2}
 
 
 @pytest.mark.parametrize("sid", ["", "x", "x" * 43 + "=", "é" * 43, "x" * 10_000, None, 7])
@@ -397,6 +399,36 @@ async def test_a_renewed_sid_reaches_no_session_of_another_tenant() -> None:
         await made.sessions.terminate(issued.sid)
 
     assert await alive(made.sessions, moved.sid)
+
+
+async def test_what_a_process_remembers_of_a_session_lets_nobody_in() -> None:
+    """It is whose it is, never whether it lives: every end elsewhere is seen at the next use."""
+    made = world()
+    elsewhere = SessionService(made.store, memberships=made.members, clock=made.clock)
+    ends = [
+        lambda issued: elsewhere.terminate(issued.sid),
+        lambda issued: elsewhere.renew(issued.sid),
+        lambda _issued: elsewhere.terminate_all(user_id="alice"),
+        lambda _issued: elsewhere.terminate_all(tenant_id=ACME),
+    ]
+    for end in ends:
+        issued = await made.login()
+        assert await alive(made.sessions, issued.sid)
+        assert await alive(made.sessions, issued.sid)
+
+        await end(issued)
+
+        assert not await alive(made.sessions, issued.sid)
+
+
+async def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day of logins must not stay in memory."""
+    monkeypatch.setattr("asgi_guard.auth.sessions.table._MOST_REMEMBERED", 3)
+    made = world()
+    issued = [await made.login() for _ in range(5)]
+
+    assert all([await alive(made.sessions, each.sid) for each in issued * 2])
+    assert len(made.sessions._table._groups) <= 3
 
 
 async def test_a_store_that_does_not_answer_opens_nothing() -> None:

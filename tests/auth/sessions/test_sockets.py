@@ -81,6 +81,19 @@ async def test_a_socket_has_the_context_of_a_request(made: World) -> None:
         assert await heard_back(socket, "hello")
 
 
+async def test_a_logout_with_the_old_sid_closes_the_sockets_of_the_new_one(made: World) -> None:
+    """One tab raised the rights and opened a socket; the other, behind, logs out."""
+    issued = await made.login()
+    renewed = await made.sessions.renew(issued.sid)
+    async with browser(made, renewed) as socket:
+        await opened(socket)
+
+        await made.sessions.terminate(issued.sid)
+
+        assert await socket.next() == CLOSED
+    assert await made.sessions._index.listed(("alice", ACME)) == []
+
+
 @pytest.mark.parametrize("how", ["logout", "renewal", "by_id", "all", "tenant", "login"])
 async def test_a_session_that_ends_here_closes_its_sockets_at_once(made: World, how: str) -> None:
     """A logout ends what the page still has open, without waiting for a check."""
