@@ -34,13 +34,16 @@ _MOST_TABLES: Final = 20
 
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _READS: Final = re.compile(
-    r"[\s(]*(?:select|show|values|table|fetch|move|close|declare|savepoint|release|rollback|set"
+    r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:select|show|values|table|fetch|move|close|declare|savepoint|release|rollback|set"
     r"|begin|start|explain(?!\s+(?:\(|analy)))\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 _ENDS: Final = re.compile(r"(?:^|;)\s*(?:commit|end|prepare\s+transaction)\b", re.IGNORECASE)
 _CHANGES: Final = re.compile(r"\b(?:insert|update|delete|merge|truncate|into)\b", re.IGNORECASE)
 _CALL: Final = re.compile(r"(?<![.\w])(?:\"?\w+\"?\s*\.\s*)?\"?(\w+)\"?\s*\(")
+_QUOTED_CALL: Final = re.compile(r"\"\s*\(")
+_LITERAL: Final = re.compile(r"'[^']*'")
 _TABLE: Final = re.compile(
     r"\b(?:insert\s+into|merge\s+into|update(?:\s+only)?|delete\s+from(?:\s+only)?"
     r"|truncate(?:\s+table)?|copy)\s+([\w.\"]+)",
@@ -103,15 +106,17 @@ def kind_of(statement: str) -> Kind:
     """Tell whether *statement* changes rows: by its text, and when in doubt ``"unknown"``.
 
     A SELECT may call a function that writes: unless every call in it is known to be harmless, the
-    database is asked when the transaction ends.
+    database is asked when the transaction ends. Comments are believed only in front: what looks
+    like one further on may be part of a text, with a call behind it. A view or an operator that
+    writes is not seen.
     """
-    text = _COMMENT.sub(" ", statement)
-    if _ENDS.search(text):
+    if _ENDS.search(statement) or _ENDS.search(_COMMENT.sub(" ", statement)):
         return "commit"
-    if not _READS.match(text) or _CHANGES.search(text):
+    if not _READS.match(statement):
         return "write"
-    calls = {found.lower() for found in _CALL.findall(text)}
-    return "read" if calls <= _HARMLESS else "unknown"
+    calls = {found.lower() for found in _CALL.findall(statement)}
+    doubtful = _CHANGES.search(statement) or _QUOTED_CALL.search(statement)
+    return "read" if calls <= _HARMLESS and not doubtful else "unknown"
 
 
 class _Writes:
@@ -198,7 +203,8 @@ class _Writes:
 
 @lru_cache(maxsize=1024)
 def _tables(statement: str) -> tuple[str, ...]:
-    found = _TABLE.findall(_COMMENT.sub(" ", statement))
+    # Without literals: a word of somebody's text must not be told as a table's name.
+    found = _TABLE.findall(_LITERAL.sub("''", _COMMENT.sub(" ", statement)))
     return tuple({name.replace('"', "")[:63] for name in found if name.lower() != "set"})
 
 

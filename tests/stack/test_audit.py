@@ -26,7 +26,7 @@ from asgi_guard.audit_log import (
 )
 from asgi_guard.errors import ConfigError, NotReadyError
 from asgi_guard.integrations.fastapi import GuardedSession
-from asgi_guard.integrations.sql_audit import audit_writes, kind_of
+from asgi_guard.integrations.sql_audit import _tables, audit_writes, kind_of
 from asgi_guard.rls import guarded_engine, rls_enforced_session
 from asgi_guard.stack import Guard
 from asgi_guard.tenancy import ClaimResolver, use_context
@@ -394,13 +394,19 @@ async def test_without_the_hook_a_write_is_not_recorded(database: RLSDatabase) -
         ("SELECT id, count(*) FROM notes WHERE id IN (1, 2) GROUP BY id", "read"),
         ("  (SELECT 1) UNION (SELECT 2)", "read"),
         ("SHOW server_version", "read"),
-        ("SELECT * FROM notes FOR UPDATE", "write"),  # locks, and costs an id
-        ("/* INSERT */ SELECT 1", "read"),
+        ("SELECT * FROM notes FOR UPDATE", "unknown"),
+        ("/* by the app */ SELECT 1 -- of one", "read"),
+        ("-- by the app\nSELECT 1", "read"),
+        ("SELECT '--', do_it(), '--'", "unknown"),
+        ("SELECT '/*', do_it(), '*/'", "unknown"),
+        ('SELECT "d!" (1)', "unknown"),
+        ("/* /* */ DELETE FROM notes", "write"),
+        ("; /* x */ commit", "commit"),
         ("SELECT nextval('s')", "unknown"),
         ('SELECT app."do_it" (1)', "unknown"),
-        ("select 1; delete from notes", "write"),
+        ("select 1; delete from notes", "unknown"),
         ("WITH x AS (DELETE FROM notes RETURNING 1) SELECT * FROM x", "write"),
-        ("SELECT * INTO copy FROM notes", "write"),
+        ("SELECT * INTO copy FROM notes", "unknown"),
         ("EXPLAIN ANALYZE DELETE FROM notes", "write"),
         ("CALL do_it()", "write"),
         ("DO $$ BEGIN END $$", "write"),
@@ -414,6 +420,13 @@ async def test_without_the_hook_a_write_is_not_recorded(database: RLSDatabase) -
 def test_what_may_write_is_never_taken_for_a_read(statement: str, kind: str) -> None:
     """A wrong guess in one direction costs a question, in the other a record."""
     assert kind_of(statement) == kind
+
+
+def test_a_name_in_somebodys_text_is_not_told_as_a_table() -> None:
+    """Attacker's side: what a user typed must not get into the record through a literal."""
+    statement = "INSERT INTO notes (body) VALUES ('now delete from secret_plan')"
+
+    assert set(_tables(statement)) == {"notes"}
 
 
 def test_a_log_that_is_named_twice_is_refused(tmp_path: Any) -> None:
