@@ -339,6 +339,16 @@ def test_control_without_a_check_the_proof_that_it_refuses_is_accepted(
     assert judge.inspect(request(text), **asked)
 
 
+def test_a_table_without_the_check_of_the_key_accepts_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a key nothing is proven, whichever rows somebody takes out."""
+    kept = tuple(each for each in CHECKS if each.clause not in {"4.3-7", "4.3-6"})
+    monkeypatch.setattr(checks, "CHECKS", kept)
+
+    assert reason(proof()) == "proof_key_missing"
+
+
 def test_the_table_has_every_check_of_the_section() -> None:
     """Twelve numbers, the last in two parts; the used proofs of section 11.1 come after."""
     numbers = {f"4.3-{number}" for number in range(1, 12)} | {"4.3-12a", "4.3-12b"}

@@ -17,7 +17,7 @@ from asgi_guard.auth import (
 )
 from asgi_guard.auth.dpop import DPoPAuthenticator
 from asgi_guard.auth.jose import KeySet, TokenVerifier
-from asgi_guard.errors import ConfigError, UnavailableError
+from asgi_guard.errors import AuthenticationError, ConfigError, UnavailableError
 from asgi_guard.observability import subscribe
 from asgi_guard.protocols import ASGIApp
 from tests.support.dpop_world import (
@@ -139,6 +139,9 @@ async def test_two_authorization_headers_are_refused() -> None:
     twice = request(PROOF, token=TOKEN, more=[("authorization", "Bearer x")])
 
     assert (await ask(guarded(), twice)).status == 401
+    with pytest.raises(AuthenticationError) as caught:
+        await authenticator().authenticate(twice)
+    assert caught.value.reason == "duplicate_authorization"
 
 
 async def test_a_connection_without_credential_is_nobodys_and_other_schemes_are_others() -> None:

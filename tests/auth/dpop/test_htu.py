@@ -77,6 +77,7 @@ def test_each_uri_has_one_spelling(written: str, canonical: str) -> None:
         "https://api.example:+443/",
         "https://api%2eexample/",
         "https://[::1/",
+        "https://[1:2:::3]/",
         "https://[fe80::1%25eth0]/",
         "https://bücher.example/",
         " https://api.example/",
