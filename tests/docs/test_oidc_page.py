@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from asgi_guard._internal.memory_store import MemoryStore
-from asgi_guard.auth.oidc import TokenSet
+from asgi_guard.auth.oidc import TokenSet, VerifiedLogin
 from asgi_guard.protocols import KeyValueStore
 from asgi_guard.secret import Secret
+from asgi_guard.tenancy import use_context
+from asgi_guard.vault import InMemoryVaultStore
 from tests.support.oidc_provider import CLIENT
 from tests.support.oidc_world import FETCH, Sessions, provider_settings, world
 from tests.support.pages import Page
+from tests.support.tenancy_world import ACME, context
+from tests.support.vault_world import World as VaultWorld
 
 
 async def test_the_page_of_oidc_runs() -> None:
@@ -56,13 +60,19 @@ async def test_the_page_s_tenants_have_their_own_providers() -> None:
         assert w.refusal() == "provider_unknown"
 
 
-def test_the_page_s_token_fits_the_vault() -> None:
-    """What a login brings must be what the vault keeps."""
+async def test_the_page_s_hook_keeps_the_tokens_of_the_user_who_logged_in() -> None:
+    """The first login connects, the next one takes the old token's place."""
     names = Page("oidc.md").run()
-    tokens = TokenSet(
-        access_token=Secret("a"), id_token=Secret("i"), expires_at=1.0, scopes=frozenset({"x"})
+    vault_world = VaultWorld()
+    vault = vault_world.vault(InMemoryVaultStore())
+    keep = names["keeping_tokens"](vault)
+    login = VerifiedLogin(
+        tenant_id=ACME, provider="google", issuer="i", subject="s", user_id="alice"
     )
 
-    kept = names["oauth_token"](tokens)
+    for number in (1, 2):
+        tokens = TokenSet(access_token=Secret(f"a-{number}"), id_token=Secret("i"))
+        await keep(login, tokens)
 
-    assert (kept.expires_at, kept.scopes) == (1.0, frozenset({"x"}))
+    with use_context(context(ACME, "alice")):
+        assert (await vault.get("google")).access_token.reveal() == "a-2"

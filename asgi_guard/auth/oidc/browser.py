@@ -19,6 +19,7 @@ _PREFIX: Final = "__Host-oidc-"
 _NAME: Final = re.compile(rb"__Host-oidc-[0-9a-f]{16}")
 _SECRET: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
 _MOST: Final = 8  # attempts of one browser at a time; more would outgrow servers' header limits
+_MOST_CLEARED: Final = 24  # in one answer, whose header has limits as well
 _DIGITS: Final = 16
 
 
@@ -60,7 +61,7 @@ class BrowserCookies:
     def surplus(self) -> list[str]:
         """Return the names beyond what one browser may have waiting, the first ones sent."""
         names = list(dict.fromkeys(name.decode() for name, _ in self._found))
-        return names[: max(0, len(names) - _MOST + 1)]
+        return names[: max(0, min(len(names) - _MOST + 1, _MOST_CLEARED))]
 
 
 def set_cookie(name: str, value: str, *, seconds: int) -> tuple[bytes, bytes]:

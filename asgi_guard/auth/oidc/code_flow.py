@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from asgi_guard.auth.oidc.authorization import (
@@ -154,8 +155,6 @@ class CodeFlow:
             notes["provider_error"] = callback.known_error
         known = await self._discovery.learn(provider)
         login, tokens = await self._proven(callback, record, provider, known, tenant_id)
-        if self._on_tokens is not None:
-            await self._on_tokens(login, tokens)
         session = await self._session(scope, provider, login, tokens)
         report_done(
             "OIDC_LOGIN_SUCCEEDED",
@@ -216,6 +215,24 @@ class CodeFlow:
         self, scope: Scope, provider: OIDCProvider, login: VerifiedLogin, tokens: TokenSet
     ) -> StartedSession:
         session = await self._sessions.start(scope, login)
+        kept = False
+        try:
+            await self._link(session, provider, login, tokens)
+            if self._on_tokens is not None:
+                await self._on_tokens(replace(login, user_id=session.user_id), tokens)
+            kept = True
+        finally:
+            if not kept:  # e.g. one that no logout could find; its cookie has not gone out
+                await self._sessions.end(session.reference)
+        return session
+
+    async def _link(
+        self,
+        session: StartedSession,
+        provider: OIDCProvider,
+        login: VerifiedLogin,
+        tokens: TokenSet,
+    ) -> None:
         link = SessionLink(
             reference=session.reference,
             seconds=session.seconds,
@@ -226,15 +243,8 @@ class CodeFlow:
             issued_at=login.claims["iat"],
             id_token=tokens.id_token,
         )
-        kept = False
-        try:
-            for surplus in await self._links.add(provider, link):
-                await self._sessions.end(surplus)
-            # After the link is there: a logout sees the link, or this sees the logout.
-            kept = not await self._links.is_gone(provider, link)
-        finally:
-            if not kept:  # a session that no logout could find must not live
-                await self._sessions.end(session.reference)
-        if not kept:
+        for surplus in await self._links.add(provider, link):
+            await self._sessions.end(surplus)
+        # After the link is there: a logout sees the link, or this sees the logout.
+        if await self._links.is_gone(provider, link):
             refuse("logged_out_meanwhile")
-        return session

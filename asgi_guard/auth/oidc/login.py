@@ -49,8 +49,8 @@ class OIDCLogin:
         resolver: How a request names its tenant; None for an app without tenants. Nobody is
             logged in yet, so it must be one that reads the request: host, path or header.
         tenant_shape: The spelling of tenant ids.
-        on_tokens: Gets what was proven and the tokens before the session begins, e.g. to keep a
-            refresh token in the vault. If it raises, there is no session.
+        on_tokens: Gets what was proven and the tokens before the browser gets its session, e.g.
+            to keep a refresh token in the vault. If it raises, the session ends.
         on_refused: Makes the page that a browser sees when a login is refused; by default
             ``application/problem+json``.
         after_login: Path for a login that asked for none.

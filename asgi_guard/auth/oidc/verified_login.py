@@ -23,6 +23,7 @@ class VerifiedLogin:
         issuer: With *subject* the one stable name of the account (Core 1.0 section 5.7); an
             address of mail is none.
         subject: The ``sub``.
+        user_id: The app's own name of the user, once there is a session: for ``on_tokens``.
         sid: The provider's own session, if it names one.
         auth_time: Unix seconds at which the user was really there, if it says so.
         acr: The authentication context class, if it says so.
@@ -35,6 +36,7 @@ class VerifiedLogin:
     provider: str
     issuer: str
     subject: str
+    user_id: str | None = None
     sid: str | None = None
     auth_time: float | None = None
     acr: str | None = None
