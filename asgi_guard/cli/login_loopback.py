@@ -52,10 +52,11 @@ async def loopback_login(
     Raises:
         AuthenticationError: ``login_timed_out``; ``login_issuer_mismatch`` (RFC 9207); ``login_``
             and the error that the server answered with.
-        ConfigError: The server does not offer it.
+        ConfigError: The server does not offer it, or not with PKCE (RFC 9700 section 2.1.1).
         OSError: The port is taken.
         UnavailableError: The server does not answer.
     """
+    server.require("code_challenge_methods_supported", "S256")
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     answers: asyncio.Queue[dict[str, str]] = asyncio.Queue(maxsize=1)
     waiting = _Waiting(state, answers)

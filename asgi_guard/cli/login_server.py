@@ -83,6 +83,16 @@ class AuthorizationServer:
         """Tell whether there is such an endpoint, or whether such a flag is set."""
         return bool(self._metadata.get(name))
 
+    def require(self, name: str, value: str) -> None:
+        """Refuse a server whose list *name* lacks *value*; one without the list is believed.
+
+        Raises:
+            ConfigError: It lacks it.
+        """
+        offered = self._metadata.get(name)
+        if offered is not None and (not isinstance(offered, list) or value not in offered):
+            raise ConfigError(self.issuer, f"has {name} without {value}", "Choose another --flow.")
+
     async def ask(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         """Post *form*; return the status, and the JSON object of the answer, if it is one.
 

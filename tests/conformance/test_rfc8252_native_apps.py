@@ -189,8 +189,10 @@ async def test_rfc_9207_section_2_4_a_server_that_promises_no_issuer_may_leave_i
         ({"revocation_endpoint": 7}, AuthenticationError),
         ({"authorization_endpoint": "javascript:alert(1)"}, AuthenticationError),
         ({"authorization_endpoint": None}, ConfigError),
+        ({"code_challenge_methods_supported": ["plain"]}, ConfigError),
+        ({"code_challenge_methods_supported": "S256"}, ConfigError),
     ],
-    ids=str.split("other none plain file number script lacking"),
+    ids=str.split("other none plain file number script lacking downgraded text"),
 )
 async def test_rfc_8414_section_3_3_metadata_of_another_or_with_bad_addresses(
     provider: Provider, metadata: dict[str, object], error: type[Exception]

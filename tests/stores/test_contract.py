@@ -34,6 +34,13 @@ async def test_of_many_callers_at_once_one_wins(store: KeyValueStore, race: str)
     await store_contract.one_winner(store, race)
 
 
+async def test_of_many_callers_one_gets_the_place_of_what_has_ended(
+    store: KeyValueStore, clock: MovedClock
+) -> None:
+    """A nonce that may be used again after its time is used once again, not twelve times."""
+    await store_contract.one_winner_of_what_has_ended(store, clock)
+
+
 @pytest.mark.parametrize("race", store_contract.RACES)
 async def test_control_a_store_that_looks_before_it_writes_is_found_out(race: str) -> None:
     """Negative control: the same check, on a store that is not atomic."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from asgi_guard.protocols import KeyValueStore
 from tests.support.headers_clock import MovedClock
 
-__all__ = ["RACES", "endings", "one_winner", "values"]
+__all__ = ["RACES", "endings", "one_winner", "one_winner_of_what_has_ended", "values"]
 
 ANY_BYTES = bytes(range(256)) + b"\x00" * 3 + "é\u2028".encode()
 _RACERS = 12
@@ -47,6 +47,21 @@ async def one_winner(store: KeyValueStore, race: str) -> None:
     won = await asyncio.gather(*(RACES[race](store, "k", racer) for racer in range(_RACERS)))
 
     assert sum(won) == 1, f"{sum(won)} of {_RACERS} won"
+
+
+async def one_winner_of_what_has_ended(store: KeyValueStore, clock: MovedClock) -> None:
+    """An entry that has ended, and still lies there, is nobody's: again one wins."""
+    await store.put("absent-k", b"old", ttl=30)
+    await store.put("there-k", b"old", ttl=30)
+    clock.move(30)
+
+    won = await asyncio.gather(*(_absent(store, "k", racer) for racer in range(_RACERS)))
+    late = await asyncio.gather(
+        *(race(store, "k", 0) for name, race in RACES.items() if name != "put_if_absent")
+    )
+
+    assert sum(won) == 1, f"{sum(won)} of {_RACERS} won"
+    assert late == [False] * 3
 
 
 async def values(store: KeyValueStore) -> None:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -355,6 +356,26 @@ def test_killed_at_any_step_a_save_leaves_one_session_or_the_other(tmp_path: Pat
     assert len(ends) > 12
     assert ends[-1] == ["finished", "new"]
     assert {found for _, found in ends} == {"old", "new"}
+
+
+def test_programs_that_save_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Two terminals, two logins: each opens the other's key ring."""
+
+    def work(name: str) -> list[bytes]:
+        mine = FileSessionStore(tmp_path / "files", key_folder=tmp_path / "keys")
+        found = []
+        for number in range(10):
+            save(mine, name, secrets={"access_token": f"{name}{number}".encode()})
+            with mine.load(name) as session:
+                found.append(bytes(session.view("access_token")))
+        return found
+
+    names = [f"s{number}" for number in range(6)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        found = list(pool.map(work, names))
+
+    assert found == [[f"{name}{number}".encode() for number in range(10)] for name in names]
+    assert len((tmp_path / "keys" / "keys").read_bytes()) == 5 + 6 * 48
 
 
 def found_in(process: subprocess.Popen[str], needle: bytes) -> int:
