@@ -65,8 +65,7 @@ def start(
     with one_line("start", dry_run=dry_run) as details:
         VerificationKey(secret(secret_file), algorithm="HS256")  # refuses a weak one
         keys = manager(folder, algorithm, longest_lifetime)  # refuses an unknown algorithm
-        if load(folder) is not None:
-            raise ConfigError(str(folder), "is in a migration already", "See: status.")
+        _check_not_begun(folder)
         now = SYSTEM_CLOCK.now()
         state = MigrationState(
             phase="published",
@@ -76,8 +75,7 @@ def start(
             deadline=now + deadline_days * _DAY,
             published_at=now,
         )
-        if longest_lifetime + settle > deadline_days * _DAY:
-            raise ConfigError("deadline_days", "is too soon", "Leave time for the longest token.")
+        _check_deadline(state)
         if not dry_run:
             _publish(folder, keys, state)
         details["phase"] = state.phase
@@ -121,14 +119,23 @@ def back(folder: Folder, *, dry_run: DryRun = False) -> None:
             _say(before, dry_run=dry_run)
 
 
+def _check_not_begun(folder: Path) -> None:
+    if load(folder) is not None:
+        raise ConfigError(str(folder), "is in a migration already", "See: status.")
+
+
+def _check_deadline(state: MigrationState) -> None:
+    if state.published_at + state.settle + state.longest_lifetime > state.deadline:
+        raise ConfigError("deadline_days", "is too soon", "Leave time for the longest token.")
+
+
 def _publish(folder: Path, keys: KeyManager, state: MigrationState) -> None:
     asyncio.run(keys.open())
     found = keys.signing_key().algorithm
     if found != canonical_algorithm(state.algorithm):
         raise ConfigError("algorithm", f"is {found} in this folder", "Name it, or another folder.")
     with locked(folder, dry_run=False):
-        if load(folder) is not None:
-            raise ConfigError(str(folder), "is in a migration already", "See: status.")
+        _check_not_begun(folder)
         save(folder, state)
 
 

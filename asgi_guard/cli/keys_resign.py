@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from asgi_guard.auth.jose import Resigner
+from asgi_guard.auth.jose import MigrationState, Resigner
 from asgi_guard.cli.migration_files import (
     ERRORS,
     DryRun,
@@ -51,10 +51,7 @@ def resign(
     """Sign the tokens that an app has stored anew; may be repeated, and killed at any point."""
     with one_line("resign", dry_run=dry_run) as details:
         state = existing(folder)
-        if (file is None) == (dsn is None):
-            raise ConfigError("--file, --dsn", "name none or two", "Name one.")
-        if state.phase != "switched" and not to_hs256:
-            raise ConfigError("migration", f"is {state.phase}", "Switch before; then re-sign.")
+        _check(state, named=(file, dsn), to_hs256=to_hs256)
 
         async def work() -> Tally:
             keys = manager(folder, state.algorithm, state.longest_lifetime)
@@ -81,6 +78,13 @@ def resign(
         details |= {each: count for each, count in sorted(tally.items()) if count}
         words = ", ".join(f"{count} {each}" for each, count in sorted(tally.items()) if count)
         typer.echo(f"{'would be: ' if dry_run else ''}{words or 'no tokens'}")
+
+
+def _check(state: MigrationState, *, named: tuple[Path | None, str | None], to_hs256: bool) -> None:
+    if named.count(None) != 1:
+        raise ConfigError("--file, --dsn", "name none or two", "Name one.")
+    if state.phase != "switched" and not to_hs256:
+        raise ConfigError("migration", f"is {state.phase}", "Switch before; then re-sign.")
 
 
 async def _shown(
