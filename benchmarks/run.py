@@ -22,6 +22,7 @@ BENCHMARKS = {
     "loop_lag": ["--json", str(RESULTS / "loop_lag.json")],
     "tokens": ["--json"],
     "dpop": ["--json"],
+    "sessions": ["--json", str(RESULTS / "sessions.json")],
     "credentials": ["--json", str(RESULTS / "credentials.json")],
 }
 
