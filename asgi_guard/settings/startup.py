@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
@@ -19,6 +20,8 @@ from asgi_guard.protocols import ASGIApp, Clock, Receive, Scope, Send
 __all__ = ["Readiness", "ReadyGate"]
 
 _RETRY_SECONDS: Final = 5.0  # between two tries, so that callers cannot keep the database busy
+
+_CODE: Final = re.compile(r"\[error\] (\w+):")
 
 _log = logging.getLogger("asgi_guard")
 
@@ -56,6 +59,8 @@ class Readiness:
         self._retry_at = 0.0
         self._first = first
         self.ready = not self._databases and first is None
+        # What the last look found, also where it serves all the same: for operators alone.
+        self.findings: tuple[str, ...] = ()
 
     async def ensure(self) -> None:
         """Return once everything has been found safe; callers that come together share one try.
@@ -75,6 +80,7 @@ class Readiness:
         if self._first is not None:
             await self._do_first(self._first)
         findings = [text for each in self._databases for text in await self._look_at(each)]
+        self.findings = tuple(findings)
         if findings:
             _report(findings, enforced=self._enforce)
         if findings and self._enforce:
@@ -130,10 +136,16 @@ def _report(findings: list[str], *, enforced: bool) -> None:
         "STARTUP_CHECK_FAILED",
         outcome="denied" if enforced else "error",
         reason="startup_checks_failed",
-        details={"findings": len(findings), "enforced": enforced},
+        details={"findings": len(findings), "enforced": enforced, "codes": _codes(findings)},
     )
     if not enforced:
         _log.error("%s", _message(findings, verdict="serves all the same (monitor)"))
+
+
+def _codes(findings: list[str]) -> str:
+    """Name each kind of finding once: a rule on the event stream can tell them apart."""
+    named = (_CODE.search(text) for text in findings)
+    return ",".join(sorted({found[1] for found in named if found}))
 
 
 def _message(findings: list[str], *, verdict: str = "will not serve") -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "postgres_template",
     "postgres_template_factory",
     "pytest_addoption",
+    "recorded_statements",
 ]
 
 PrepareTemplate: TypeAlias = Callable[[PostgresDatabase], Awaitable[None] | None]
@@ -99,6 +100,22 @@ def postgres_database(
         yield postgres_server.create_database(name, postgres_template)
     finally:
         postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def recorded_statements() -> Iterator[list[str]]:
+    """Collect what SQLAlchemy compiles during the test, for `lint_operators`.
+
+    Use it like this::
+
+        async def test_no_query_loses_its_index(client, engine, recorded_statements):
+            await client.get("/search?q=x")
+            assert await lint_operators(engine, recorded_statements) == []
+    """
+    from asgi_guard.testing.statements import record_statements  # noqa: PLC0415 - loads SQLAlchemy
+
+    with record_statements() as seen:
+        yield seen
 
 
 _numbers = itertools.count(1)

@@ -27,125 +27,29 @@ from tests.support.ddl_deployment import (
 pytestmark = pytest.mark.postgres
 
 OPEN = "CREATE POLICY opened ON {notes} FOR ALL TO {runtime} USING (true) WITH CHECK (true)"
-NO_RESTRICTIVE = "DROP POLICY tenant_isolation_strict ON {notes}"
-NO_POLICY = f"DROP POLICY tenant_isolation ON {{notes}}; {NO_RESTRICTIVE}"
 STRAY = "CREATE TABLE stray AS SELECT * FROM {notes}"
 CHILD = (
     "CREATE TABLE notes_2024 () INHERITS ({notes}); "
     "INSERT INTO notes_2024 (id, title, {column}) SELECT 9, 'child', {column} FROM {notes}"
 )
 
-# What an administrator did: the code it must be found under, and the object that must be named.
+# What an administrator did, the code it must be found under, and the object that must be named.
+# The whole corpus is tests/support/catalog_flaws.py; these go through a login of the app's own.
 BROKEN: dict[str, tuple[str, str, str]] = {
-    "superuser": ("ALTER ROLE {runtime} SUPERUSER", "role_superuser", "{runtime}"),
     "bypassrls": ("ALTER ROLE {runtime} BYPASSRLS", "role_bypasses_rls", "{runtime}"),
-    "createrole": ("ALTER ROLE {runtime} CREATEROLE", "role_creates_roles", "{runtime}"),
-    "replication": ("ALTER ROLE {runtime} REPLICATION", "role_replicates", "{runtime}"),
-    "member of the owner": ("GRANT {owner} TO {runtime}", "role_can_become", "{runtime}"),
-    "member of the system role": ("GRANT {system} TO {runtime}", "role_can_become", "{runtime}"),
-    "member of the owner over hops": (
-        (
-            "CREATE ROLE {extra}_a; CREATE ROLE {extra}_b; GRANT {owner} TO {extra}_a; "
-            "GRANT {extra}_a TO {extra}_b; GRANT {extra}_b TO {runtime}"
-        ),
-        "role_can_become",
-        "{runtime}",
-    ),
-    "member of a bypassing role": (
-        "CREATE ROLE {extra}_a BYPASSRLS; GRANT {extra}_a TO {runtime}",
-        "role_can_become",
-        "{runtime}",
-    ),
-    "member of a role that makes roles": (
-        "CREATE ROLE {extra}_a CREATEROLE; GRANT {extra}_a TO {runtime}",
-        "role_can_become",
-        "{runtime}",
-    ),
-    "reads the host's files": (
-        "GRANT pg_read_server_files TO {runtime}",
-        "role_can_become",
-        "{runtime}",
-    ),
     "tenant preset for the role": (
         "ALTER ROLE {runtime} SET {setting} = '{tenant}'",
         "tenant_preset",
         "{runtime}",
     ),
-    "tenant preset for the database": (
-        "ALTER DATABASE {database} SET {setting} = '{tenant}'",
-        "tenant_preset",
-        "{database}",
-    ),
-    "helper dropped": (
-        "DROP FUNCTION {schema}.current_tenant() CASCADE",
-        "helper_missing",
-        "{schema}.current_tenant()",
-    ),
     "owned by the app": ("ALTER TABLE {notes} OWNER TO {runtime}", "table_owned", "public.notes"),
-    "shared table owned by the app": (
-        "ALTER TABLE countries OWNER TO {runtime}",
-        "table_owned",
-        "public.countries",
-    ),
-    "not forced": (
-        "ALTER TABLE {notes} NO FORCE ROW LEVEL SECURITY",
-        "rls_not_forced",
-        "public.notes",
-    ),
     "switched off": (
         "ALTER TABLE {notes} DISABLE ROW LEVEL SECURITY",
         "rls_disabled",
         "public.notes",
     ),
-    "no policy": (NO_POLICY, "policy_missing", "public.notes"),
-    "policy for another role": (
-        f"{NO_POLICY}; CREATE POLICY p ON {{notes}} TO {{system}} USING (true)",
-        "policy_missing",
-        "public.notes",
-    ),
-    "open policy": (f"{NO_RESTRICTIVE}; {OPEN}", "policy_open", "public.notes"),
-    "open policy to everybody": (
-        f"{NO_RESTRICTIVE}; CREATE POLICY p ON {{notes}} FOR SELECT USING (true)",
-        "policy_open",
-        "public.notes",
-    ),
-    "open WITH CHECK": (
-        (
-            f"{NO_POLICY}; CREATE POLICY p ON {{notes}} USING "
-            "({column} = (SELECT {schema}.current_tenant())) WITH CHECK (true)"
-        ),
-        "policy_open",
-        "public.notes",
-    ),
-    "restrictive for reading only": (
-        (
-            f"{NO_RESTRICTIVE}; {OPEN}; CREATE POLICY s ON {{notes}} AS RESTRICTIVE FOR SELECT "
-            "USING ({column} = (SELECT {schema}.current_tenant()))"
-        ),
-        "policy_open",
-        "public.notes",
-    ),
-    "an impostor of the helper": (
-        (
-            f"{NO_POLICY}; CREATE FUNCTION public.current_tenant() RETURNS {{type}} LANGUAGE sql "
-            "RETURN '{tenant}'::{type}; CREATE POLICY p ON {notes} USING "
-            "({column} = (SELECT public.current_tenant()))"
-        ),
-        "policy_open",
-        "public.notes",
-    ),
     "undeclared table": (
         f"{STRAY}; GRANT SELECT ON stray TO {{runtime}}",
-        "rls_disabled",
-        "public.stray",
-    ),
-    "undeclared table for everybody": (
-        f"{STRAY}; GRANT SELECT ON stray TO PUBLIC",
-        "policy_missing",
-        "public.stray",
-    ),
-    "one column granted": (
-        f"{STRAY}; GRANT SELECT (title) ON stray TO {{runtime}}",
         "rls_disabled",
         "public.stray",
     ),
@@ -154,84 +58,10 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "grant_excessive",
         "public.notes",
     ),
-    "system table granted": (
-        "GRANT SELECT ON memberships TO PUBLIC",
-        "grant_excessive",
-        "public.memberships",
-    ),
-    "shared table writable": (
-        "GRANT INSERT ON countries TO {runtime}",
-        "grant_excessive",
-        "public.countries",
-    ),
     "definer view": (
         "CREATE VIEW peek AS SELECT * FROM {notes}; GRANT SELECT ON peek TO {runtime}",
         "view_definer",
         "public.peek",
-    ),
-    "definer view over an invoker view": (
-        (
-            "CREATE VIEW inner_peek WITH (security_invoker) AS SELECT * FROM {notes}; "
-            "CREATE VIEW peek AS SELECT * FROM inner_peek; "
-            "GRANT SELECT ON inner_peek, peek TO PUBLIC"
-        ),
-        "view_definer",
-        "public.peek",
-    ),
-    "materialized view": (
-        "CREATE MATERIALIZED VIEW peek AS SELECT * FROM {notes}; GRANT SELECT ON peek TO {runtime}",
-        "view_materialized",
-        "public.peek",
-    ),
-    "child without policies": (
-        f"{CHILD}; GRANT SELECT ON notes_2024 TO {{runtime}}; DELETE FROM notes_2024",
-        "partition_unprotected",
-        "public.notes_2024",
-    ),
-    "child owned by the app": (
-        f"{CHILD}; DELETE FROM notes_2024; ALTER TABLE notes_2024 OWNER TO {{runtime}}",
-        "table_owned",
-        "public.notes_2024",
-    ),
-    "member of the owner of a system table": (
-        (
-            "CREATE ROLE {extra}_a; ALTER TABLE memberships OWNER TO {extra}_a; "
-            "GRANT {extra}_a TO {runtime}"
-        ),
-        "role_can_become",
-        "{runtime}",
-    ),
-    "column of a system table granted": (
-        "GRANT SELECT (user_id) ON memberships TO {runtime}",
-        "grant_excessive",
-        "public.memberships",
-    ),
-    "foreign keys onto a column granted": (
-        "GRANT REFERENCES (id) ON {notes} TO {runtime}",
-        "grant_excessive",
-        "{notes}",
-    ),
-    "helper owned by the app": (
-        "ALTER FUNCTION {schema}.current_tenant() OWNER TO {runtime}",
-        "helper_owned",
-        "{schema}.current_tenant()",
-    ),
-    "parent that asks nobody": (
-        (
-            "CREATE TABLE anything (title text NOT NULL); ALTER TABLE {notes} INHERIT anything; "
-            "GRANT SELECT ON anything TO {runtime}"
-        ),
-        "parent_unprotected",
-        "public.anything",
-    ),
-    "child with an open policy": (
-        (
-            f"{CHILD}; DELETE FROM notes_2024; GRANT SELECT ON notes_2024 TO {{runtime}}; "
-            "ALTER TABLE notes_2024 ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; "
-            "CREATE POLICY p ON notes_2024 USING (true)"
-        ),
-        "policy_open",
-        "public.notes_2024",
     ),
 }
 
@@ -346,10 +176,11 @@ async def test_all_findings_are_told_at_once(deployment: Deployment) -> None:
 
 
 async def test_an_open_policy_added_later_opens_nothing(deployment: Deployment) -> None:
-    """The restrictive twin holds, so the app may start; the next person's haste costs nothing."""
+    """The restrictive twin holds, so the app may start; the next person's haste is told of."""
     await deployment.admin(OPEN.format(**words(deployment)))
 
-    assert await findings_of(deployment) == []
+    found = await findings_of(deployment)
+    assert [(f.code, f.severity) for f in found] == [("policy_open", "warning")]
     assert await deployment.titles(None) == set()
     assert await deployment.titles(deployment.tenants[0]) == {f"of {deployment.tenants[0]}"}
 

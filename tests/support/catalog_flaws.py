@@ -2,6 +2,7 @@
 
 ``{runtime}``, ``{c}`` (the tenant column), ``{rule}`` and the others are `World.words`.
 """
+# ruff: noqa: ISC004, E501 - tables of SQL read better unbroken
 
 from __future__ import annotations
 
@@ -126,6 +127,10 @@ ROLES: Final = {
 HELPERS: Final = {
     "helper dropped": ("DROP FUNCTION {helper} CASCADE", "helper_missing"),
     "user helper dropped": ("DROP FUNCTION {schema}.current_user_id() CASCADE", "helper_missing"),
+    "helper not to be called": (
+        "REVOKE EXECUTE ON FUNCTION {helper} FROM {runtime}",
+        "helper_unusable",
+    ),
     "helper owned": ("ALTER FUNCTION {helper} OWNER TO {runtime}", "helper_owned"),
     "helper of another": ("ALTER FUNCTION {helper} OWNER TO postgres", "helper_owner"),
     "helper's schema of another": (
@@ -188,6 +193,7 @@ TABLES: Final = {
     "owned by the app": ("ALTER TABLE notes OWNER TO {runtime}", "table_owned"),
     "shared table owned by the app": ("ALTER TABLE countries OWNER TO {runtime}", "table_owned"),
     "partition owned by the app": ("ALTER TABLE events_2024 OWNER TO {runtime}", "table_owned"),
+    "owned by another": ("ALTER TABLE notes OWNER TO postgres", "table_owner"),
     "not forced": ("ALTER TABLE notes NO FORCE ROW LEVEL SECURITY", "rls_not_forced"),
     "switched off": ("ALTER TABLE notes DISABLE ROW LEVEL SECURITY", "rls_disabled"),
     "system table switched off": (
@@ -429,6 +435,12 @@ POLICIES: Final = {
         "policy_operator",
     ),
     "and more": (_policy("{rule} AND id > 0"), "policy_unrecognised"),
+    "system role blind": ("DROP POLICY system_access ON notes", "system_policy_missing"),
+    "restrictive twin open": (
+        "ALTER POLICY tenant_isolation_strict ON notes USING (true) WITH CHECK (true)",
+        "policy_not_restrictive",
+    ),
+    "among an array": (_policy("{c} = ANY (ARRAY[(SELECT {helper}), owner])"), "policy_or_flag"),
     "for the owner": (
         "CREATE POLICY p ON notes TO {owner} USING (true)",
         "policy_for_owner",
@@ -551,6 +563,22 @@ CODE: Final = {
     "definer procedure": (
         "CREATE PROCEDURE peek() LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp "
         "BEGIN ATOMIC SELECT 1; END",
+        "function_definer",
+    ),
+    "leakproof by hand": (
+        "CREATE FUNCTION tells(text) RETURNS bool LANGUAGE plpgsql LEAKPROOF AS "
+        "$$ BEGIN RAISE NOTICE '%', $1; RETURN true; END $$",
+        "function_leakproof",
+    ),
+    "LIKE made leakproof": (
+        "ALTER FUNCTION pg_catalog.textlike(text, text) LEAKPROOF",
+        "function_leakproof",
+    ),
+    "instead-of trigger": (
+        "CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = "
+        "pg_catalog, pg_temp AS $$ BEGIN RETURN NEW; END $$; REVOKE ALL ON FUNCTION fire() FROM "
+        "PUBLIC; GRANT INSERT ON note_titles TO {runtime}; CREATE TRIGGER t INSTEAD OF INSERT ON "
+        "note_titles FOR EACH ROW EXECUTE FUNCTION fire()",
         "function_definer",
     ),
     "untrusted code": (

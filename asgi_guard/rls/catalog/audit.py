@@ -21,7 +21,7 @@ from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import use_context
 
-__all__ = ["audit_catalog", "verify_deployment"]
+__all__ = ["audit_catalog", "nobody", "verify_deployment"]
 
 _LOCK_TIMEOUT: Final = "3s"
 _LOCKED: Final = "55P03"
@@ -64,12 +64,7 @@ async def audit_catalog(
     variables = _agreed_names(handle, tables, variables)
     inventory = _inventory(tables, shared, system_only, variables)
     tenants = ProbeTenants.make(inventory.variables.tenant_id, probe_tenants)
-    # Guarded handles serve only whoever has a tenant: this one has never been used and has no
-    # rows, so even a broken deployment shows its auditor nothing.
-    nobody = UserExecutionContext(
-        tenant_id=tenants.bound, user_id="asgi-guard", operation="audit_catalog"
-    )
-    with use_context(nobody):
+    with use_context(nobody(tenants, "audit_catalog")):
         return await run_program(handle, _program(inventory, tenants, behaviour=behaviour))
 
 
@@ -106,11 +101,24 @@ async def verify_deployment(
     return findings
 
 
+def nobody(tenants: ProbeTenants, operation: str) -> UserExecutionContext:
+    """Return the context of a tenant that has no rows.
+
+    Guarded handles serve only whoever has a tenant: this one has never been used, so even a
+    broken deployment shows its auditor nothing.
+    """
+    return UserExecutionContext(tenant_id=tenants.bound, user_id="asgi-guard", operation=operation)
+
+
 def _program(
     inventory: Inventory, tenants: ProbeTenants, *, behaviour: bool
 ) -> Program[list[Finding]]:
-    # Printing a policy's expression takes a lock on its table, which a migration may hold.
-    yield f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"
+    # Printing a policy's expression takes a lock on its table, which a migration may hold. And
+    # compiling a query of this size costs seconds, running it a few hundredths of one.
+    yield (
+        f"SELECT pg_catalog.set_config('lock_timeout', '{_LOCK_TIMEOUT}', true), "
+        "pg_catalog.set_config('jit', 'off', true)"
+    )
     answer = yield catalog_query(inventory.variables)
     if answer.sqlstate is not None or not answer.rows:
         why = "a table is locked, by a migration perhaps" if answer.sqlstate == _LOCKED else ""

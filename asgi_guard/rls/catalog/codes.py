@@ -75,6 +75,7 @@ _TABLE_OF_CODES: Final[tuple[Code, ...]] = (
         "`session_replication_role`, `lo_compat_privileges`, `standard_conforming_strings`, …",
     ),
     Code("search_path_shadowed", "error", _ROLE, "a preset search path looks elsewhere first"),
+    Code("helper_unusable", "error", _HELPER, "the app may not call it: every statement fails"),
     Code("helper_missing", "error", _HELPER, "it does not exist"),
     Code("helper_owned", "error", _HELPER, "the app's role owns it"),
     Code("helper_owner", "error", _HELPER, "another than the owner role can replace it"),
@@ -89,6 +90,7 @@ _TABLE_OF_CODES: Final[tuple[Code, ...]] = (
     Code("helper_type", "error", _HELPER, "it returns another type than tenant ids have"),
     Code("helper_attributes", "error", _HELPER, "it is LEAKPROOF, STRICT or not PARALLEL SAFE"),
     Code("table_owned", "error", _TABLE, "the app's role owns it and can switch policies off"),
+    Code("table_owner", "warning", _TABLE, "another than the owner role owns it"),
     Code("table_missing", "warning", _TABLE, "it was declared, and is not in the database"),
     Code("table_undeclared", "error", _TABLE, "the app reaches a table that nobody declared"),
     Code("rls_disabled", "error", _TABLE, "policies exist on paper"),
@@ -128,6 +130,7 @@ _TABLE_OF_CODES: Final[tuple[Code, ...]] = (
     Code("policy_operator", "error", _POLICY, "its operator, type or collation is no built-in"),
     Code("policy_function", "error", _POLICY, "it calls another function"),
     Code("policy_unrecognised", "error", _POLICY, "it is not the tenant comparison"),
+    Code("system_policy_missing", "warning", _POLICY, "the system role sees no row of it"),
     Code("policy_for_owner", "error", _POLICY, "it lets the owner past FORCE"),
     Code("policy_on_system_table", "error", _POLICY, "a system table has a policy for the app"),
     Code("grant_excessive", "error", _GRANT, "`TRUNCATE`, `REFERENCES`, `TRIGGER`, `MAINTAIN`, or "
@@ -148,6 +151,12 @@ _TABLE_OF_CODES: Final[tuple[Code, ...]] = (
     Code("function_definer", "error", _VIEW, "the app calls or fires a SECURITY DEFINER function"),
     Code("function_search_path", "error", _VIEW, "such a function looks names up in a path that "
          "the caller sets"),
+    Code(
+        "function_leakproof",
+        "error",
+        _VIEW,
+        "a function is marked LEAKPROOF: it is asked about other tenants' rows, before the policy",
+    ),
     Code("function_untrusted", "error", _VIEW, "the app calls code that no sandbox holds"),
     Code("function_reaches_out", "error", _VIEW, "an extension's function opens other connections"),
     Code("catalog_tampered", "error", _VIEW, "an object stands in `pg_catalog`, or is not as "

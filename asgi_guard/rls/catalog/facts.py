@@ -79,6 +79,7 @@ class Helper:
     settings: tuple[str, ...]
     body: str
     standard: bool
+    callable: bool
     rests_on: tuple[str, ...]
 
 

@@ -10,7 +10,7 @@ from asgi_guard.rls.catalog.finding import Finding, make, script
 from asgi_guard.rls.catalog.scope import AuditScope
 from asgi_guard.rls.ddl.names import identifier
 
-__all__ = ["functions", "tampered"]
+__all__ = ["functions", "leakproof", "tampered"]
 
 # Extensions whose functions open connections, run programs or schedule statements as another.
 _REACHING: Final = frozenset(
@@ -53,6 +53,23 @@ def functions(scope: AuditScope) -> Iterator[Finding]:
                 "network.",
                 script(_revoked(scope, each)),
             )
+
+
+def leakproof(scope: AuditScope) -> Iterator[Finding]:
+    """No function is promised to tell nothing, but by the server's own authors."""
+    helpers = f"{identifier(scope.inventory.variables.schema)}.current_"
+    for signature in scope.snapshot.leakproof:
+        if signature.startswith(helpers):
+            continue  # judged to the letter, elsewhere
+        built_in = signature.startswith("pg_catalog.")
+        yield make(
+            "function_leakproof",
+            signature,
+            "It is asked about rows before the policy is: its errors, notices and duration tell "
+            "about other tenants' rows.",
+            f"ALTER FUNCTION {signature} NOT LEAKPROOF;",
+            severity="warning" if built_in else None,
+        )
 
 
 def tampered(scope: AuditScope) -> Iterator[Finding]:

@@ -29,6 +29,14 @@ def helpers(scope: AuditScope) -> Iterator[Finding]:
             yield _missing(scope, name)
             continue
         yield from _owner(scope, found)
+        if not found.callable:
+            yield make(
+                "helper_unusable",
+                f"{identifier(variables.schema)}.{name}()",
+                "The app may not call it: every statement fails, and somebody will take the "
+                "policies away.",
+                script(_mend(scope)),
+            )
         yield from _departures(scope, found)
         if found.returns != _returns(name, variables) or found.set:
             yield make(

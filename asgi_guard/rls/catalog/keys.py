@@ -136,8 +136,9 @@ def _with_column(index: Index, column: str) -> str:
     head, opening, rest = index.definition.partition("(")
     if index.constraint is None:  # CREATE UNIQUE INDEX name ON table USING method (…
         head, opening, rest = re.split(r"(?<=USING btree )(\()", index.definition, maxsplit=1)
-    if rest.startswith(f"{column} "):  # with a collation or operator class of its own
-        rest = re.sub(r"^[^,)]+(, )?", "", rest, count=1)
+    # Where it stands already, compared loosely, it moves to the front and loses that.
+    own = rf'(?<![\w"(]){re.escape(column)}(?: [^,)]*)?(?:, |(?=\)))'
+    rest = re.sub(own, "", rest, count=1)
     return re.sub(r", \)", ")", f"{head}{opening}{column}, {rest}", count=1)
 
 

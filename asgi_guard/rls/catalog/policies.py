@@ -27,9 +27,22 @@ def policies(scope: AuditScope) -> Iterator[Finding]:
         if relation.kind in "rp" and (relation.privileges or relation.name in declared):
             yield from _missing(relation, scope.inventory.variables)
             yield from _departures(relation, scope)
+            yield from _unseen(relation, scope)
     for relation in scope.children():
         if relation.privileges and relation.enabled:
             yield from _departures(relation, scope)
+
+
+def _unseen(relation: Relation, scope: AuditScope) -> Iterator[Finding]:
+    if any(policy.name == SYSTEM for policy in relation.policies) or not relation.policies:
+        return
+    yield make(
+        "system_policy_missing",
+        relation.name,
+        "The system role sees no row of it: maintenance quietly does nothing, and BYPASSRLS will be "
+        "somebody's mend.",
+        script(policy_statements(relation.name.sql, scope.inventory.variables)),
+    )
 
 
 def system_tables(scope: AuditScope) -> Iterator[Finding]:

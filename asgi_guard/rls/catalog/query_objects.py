@@ -16,6 +16,7 @@ def sections(variables: RLSVariables) -> dict[str, str]:
         "schemas": _SCHEMAS,
         "owned": _OWNED.format(runtime=literal(variables.runtime_role)),
         "tampered": _TAMPERED,
+        "leakproof": _LEAKPROOF,
     }
 
 
@@ -27,6 +28,7 @@ _HELPERS = """SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
             'settings', COALESCE(p.proconfig, ARRAY[]::text[]),
             'body', COALESCE(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc),
             'standard', p.prosqlbody IS NOT NULL,
+            'callable', pg_catalog.has_function_privilege(p.oid, 'EXECUTE'),
             'rests_on', ARRAY (SELECT pg_catalog.pg_describe_object(
                     d.refclassid, d.refobjid, d.refobjsubid) FROM pg_catalog.pg_depend d
                 WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid
@@ -121,3 +123,17 @@ _TAMPERED = """SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
         CROSS JOIN LATERAL pg_catalog.pg_identify_object(found.class, found.oid, 0) o
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = found.class
             AND d.objid = found.oid AND d.deptype = 'e')"""
+
+# Built-ins that are tempting to mark so, for the index that a policy costs; none is shipped so.
+_LEAKPROOF = """SELECT COALESCE(pg_catalog.json_agg(f.identity ORDER BY f.identity), '[]')
+        FROM pg_catalog.pg_proc p
+        CROSS JOIN LATERAL pg_catalog.pg_identify_object(
+            'pg_catalog.pg_proc'::regclass, p.oid, 0) f
+        WHERE p.proleakproof AND (p.oid >= 16384 OR p.proname IN ('textlike', 'texticlike',
+            'textnlike', 'texticnlike', 'bpcharlike', 'bpchariclike', 'namelike', 'textregexeq',
+            'texticregexeq', 'jsonb_contains', 'jsonb_contained', 'jsonb_exists',
+            'jsonb_exists_any', 'jsonb_exists_all', 'jsonb_path_match_opr',
+            'jsonb_path_exists_opr', 'jsonb_object_field_text', 'ts_match_vq', 'ts_match_qv',
+            'arraycontains', 'arraycontained', 'arrayoverlap', 'numeric_eq', 'lower', 'upper'))
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid
+              AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.deptype = 'e')"""

@@ -59,6 +59,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     views.views,
     views.rules,
     functions.functions,
+    functions.leakproof,
     functions.tampered,
     around.foreign,
     around.publications,

@@ -151,6 +151,7 @@ class Snapshot:
     schemas: tuple[Schema, ...]
     owned: tuple[Owned, ...]
     tampered: tuple[Tampered, ...]
+    leakproof: tuple[str, ...]
     database: Database
     default_grants: tuple[DefaultGrant, ...]
     parameters: tuple[ParameterGrant, ...]
@@ -177,6 +178,7 @@ class Snapshot:
             helpers={item["name"]: _fact(Helper, item) for item in raw.pop("helpers")},
             database=_fact(Database, raw.pop("database")),
             large_objects=tuple(raw.pop("large_objects")),
+            leakproof=tuple(raw.pop("leakproof")),
             _children=_by_parent(relations),
             **lists,
             **raw,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from asgi_guard.rls.catalog.finding import Finding, make, script
 from asgi_guard.rls.catalog.scope import AuditScope
+from asgi_guard.rls.catalog.snapshot import Relation
 from asgi_guard.rls.ddl.names import identifier
 from asgi_guard.rls.ddl.partitions import child_statements
 from asgi_guard.rls.ddl.tables import sequence_statement
@@ -20,8 +21,10 @@ def owners(scope: AuditScope) -> Iterator[Finding]:
     shared = set(inventory.shared)
     children = {relation.name for relation in scope.children()}
     declared = scope.present((*inventory.shared, *inventory.system_only))
-    for relation in (*scope.guarded, *scope.children(), *declared):
+    for relation in (*scope.concerning, *scope.children(), *declared):
         if relation.owner not in scope.selves:
+            if relation.owner != variables.owner_role and relation.name not in children:
+                yield _of_another(relation, owner)
             continue
         table = relation.name.sql
         statements = [
@@ -40,6 +43,18 @@ def owners(scope: AuditScope) -> Iterator[Finding]:
             "its policies off.",
             script(statements),
         )
+
+
+def _of_another(relation: Relation, owner: str) -> Finding:
+    # Grants made before stay: only what the former owner had by owning is lost.
+    return make(
+        "table_owner",
+        relation.name,
+        f"{relation.owner} owns it: what runs with its rights may switch policies off, and FORCE "
+        "holds no superuser.",
+        f"GRANT USAGE ON SCHEMA {identifier(relation.name.schema)} TO {owner};\n"
+        f"ALTER TABLE {relation.name.sql} OWNER TO {owner};",
+    )
 
 
 def switches(scope: AuditScope) -> Iterator[Finding]:
