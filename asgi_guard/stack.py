@@ -43,6 +43,8 @@ from asgi_guard.tenancy.resolvers.protocol import RootPathMover
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from asgi_guard.audit_log import AuditLog
+
 __all__ = ["Guard", "GuardedApp"]
 
 HostApp = TypeVar("HostApp", bound="Starlette")
@@ -69,9 +71,10 @@ class Guard:
             verify=partial(verify_database, tables=settings.tables),
             enforce=settings.startup_checks == "enforce",
             clock=settings.clock,
-            first=None if settings.audit is None else partial(open_audit, settings.audit),
+            first=None if settings.audit is None else partial(self._open, settings.audit),
         )
         self._subscribed = False
+        self._stop_reading: Callable[[], None] = _not_reading
         self._wrap(_nothing)
 
     @overload
@@ -148,7 +151,7 @@ class Guard:
         audit = self.settings.audit
         if audit is None:
             return
-        subscribe(audit)
+        self._stop_reading = subscribe(audit)
         if self.settings.databases:
             from asgi_guard.integrations import sql_audit  # noqa: PLC0415 - loads SQLAlchemy
 
@@ -159,6 +162,12 @@ class Guard:
         self.readiness.again()
         if self.settings.audit is not None:
             await self.settings.audit.aclose()
+            self._stop_reading()  # a closed log would fill up, and then refuse
+
+    async def _open(self, audit: AuditLog) -> None:
+        self._stop_reading()
+        self._stop_reading = subscribe(audit)  # once, also after a shutdown
+        await open_audit(audit)
 
     def _layers(self) -> Iterator[Layer]:
         """Give the layers, outermost first: each sees every answer of those after it."""
@@ -276,3 +285,7 @@ _SECOND: Final = (
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
     """Stand in for the app while the settings are tried out."""
+
+
+def _not_reading() -> None:
+    """Stand in for taking the log out of the event stream while it is not in there."""

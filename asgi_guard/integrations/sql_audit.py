@@ -10,6 +10,7 @@ and its request answered with 503. With ``"best_effort"`` it is queued, and coun
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -28,6 +29,7 @@ from asgi_guard.tenancy.current import entered_context
 
 __all__ = ["audit_databases", "audit_writes", "kind_of"]
 
+_log = logging.getLogger("asgi_guard")
 _WRITES: Final = "asgi_guard.audited_writes"
 _KINDS: Final = frozenset({"write", "unknown", "commit"})
 _MOST_TABLES: Final = 20
@@ -71,10 +73,16 @@ Kind = Literal["read", "write", "unknown", "commit"]
 
 
 def audit_databases(databases: Iterable[object], audit: AuditLog, *, clock: Clock) -> None:
-    """Do `audit_writes` for each SQLAlchemy engine among *databases*."""
+    """Do `audit_writes` for each SQLAlchemy engine among *databases*; say what it cannot do."""
     for database in databases:
         if isinstance(database, Engine | AsyncEngine):
             audit_writes(database, audit, clock=clock)
+        else:
+            _log.warning(
+                "writes of a %s are not recorded by themselves: "
+                "call audit.record(event, connection=connection)",
+                type(database).__name__,
+            )
 
 
 def audit_writes(

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from asgi_guard._internal import events
 from asgi_guard.audit_log import (
     AuditLog,
     AuditQuery,
@@ -27,7 +28,7 @@ from asgi_guard.audit_log import (
 from asgi_guard.errors import ConfigError, NotReadyError
 from asgi_guard.integrations.fastapi import GuardedSession
 from asgi_guard.integrations.sql_audit import _tables, audit_writes, kind_of
-from asgi_guard.rls import guarded_engine, rls_enforced_session
+from asgi_guard.rls import create_guarded_pool, guarded_engine, rls_enforced_session
 from asgi_guard.stack import Guard
 from asgi_guard.tenancy import ClaimResolver, use_context
 from tests.support.audit_logs import KEY
@@ -43,6 +44,13 @@ pytestmark = pytest.mark.postgres
 def database(rls_database: RLSDatabase) -> RLSDatabase:
     install(rls_database)
     return rls_database
+
+
+@pytest.fixture(autouse=True)
+def stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave no reader of these tests to those that come after."""
+    monkeypatch.setattr(events, "_sinks", events._sinks)
+    monkeypatch.setattr(events, "_routine", events._routine)
 
 
 def postgres_sink(database: RLSDatabase) -> PostgresAuditSink:
@@ -154,6 +162,35 @@ async def test_a_write_leaves_one_record_and_a_read_none(database: RLSDatabase) 
     assert record.fields["request_id"] == written.headers["x-request-id"]
     assert report.ok, report.findings
     assert not audit.healthy  # the guard has closed it
+    assert all(reader is not audit for reader in events._sinks)
+
+
+async def test_a_server_without_lifespan_opens_it_at_the_first_request(
+    database: RLSDatabase,
+) -> None:
+    """Serverless adapters send none; the first write must be on record there, too."""
+    audit = AuditLog(sinks=[postgres_sink(database)], signing_key=KEY)
+    app, engine = app_with(database, audit)
+    transport = httpx.ASGITransport(app=app)
+    headers = {"authorization": f"Bearer alice@{ALICE}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://a.example") as client:
+        answers = await asyncio.gather(*(client.post("/notes", headers=headers) for _ in range(3)))
+    await audit.aclose()
+    await engine.dispose()
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert (await notes_of(database), await records_of(database)) == (3, 3)
+
+
+async def test_a_pool_whose_writes_are_not_seen_is_named(
+    database: RLSDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not done by itself must not look as if it were."""
+    audit = AuditLog(sinks=[postgres_sink(database)], signing_key=KEY)
+    async with create_guarded_pool(database.dsn, variables=VARIABLES, min_size=1) as pool:
+        Guard(guard_settings(databases=[pool], audit=audit)).install(FastAPI())
+
+    assert "GuardedPool are not recorded by themselves" in caplog.text
 
 
 async def test_a_handler_that_fails_leaves_neither(database: RLSDatabase) -> None:
