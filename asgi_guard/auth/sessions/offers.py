@@ -42,7 +42,9 @@ def take_offered(scope: Scope, name: str) -> Secret | None:
     del offered  # error trackers record locals
     scope["subprotocols"] = rest
     headers = [pair for pair in scope["headers"] if pair[0] != _HEADER]
-    scope["headers"] = [*headers, (_HEADER, ", ".join(rest).encode("latin-1"))] if rest else headers
+    scope["headers"] = (
+        [*headers, (_HEADER, ", ".join(rest).encode("utf-8", "replace"))] if rest else headers
+    )
     if count > 1 or not _TOKEN.fullmatch(following.reveal()):
         raise AuthenticationError("subprotocol_credential_malformed")
     return following
