@@ -121,14 +121,17 @@ class SessionLinks:
         self, provider: OIDCProvider, *, subject: str | None, sid: str | None, issued_at: float
     ) -> None:
         """Remember a logout, for a login that is under way in another process meanwhile."""
-        key = _gone(provider, subject=subject, sid=sid)
-        await self._store.put(key, repr(issued_at).encode(), ttl=_GONE_FOR)
+        named = {"gone-sid": sid, "gone-sidless": subject}
+        kinds = {"gone-sub": subject} if sid is None else named
+        for kind, name in kinds.items():
+            if name is not None:
+                key = _of(provider, kind, name)
+                await self._store.put(key, repr(issued_at).encode(), ttl=_GONE_FOR)
 
     async def is_gone(self, provider: OIDCProvider, link: SessionLink) -> bool:
         """Tell whether the provider ended, meanwhile, what *link* came from."""
-        keys = [_gone(provider, subject=link.subject, sid=None)]
-        if link.sid is not None:
-            keys.append(_gone(provider, subject=None, sid=link.sid))
+        one = ("gone-sidless", link.subject) if link.sid is None else ("gone-sid", link.sid)
+        keys = [_of(provider, "gone-sub", link.subject), _of(provider, *one)]
         marks = await self._store.get_many(keys)
         # A login that the provider granted after its logout is a new one, also under an old sid.
         return any(each is not None and link.issued_at <= float(each) for each in marks)
@@ -159,12 +162,6 @@ class SessionLinks:
 
 def _of(provider: OIDCProvider, kind: str, name: str) -> str:
     return _hashed(kind, provider.issuer, provider.client_id, name)
-
-
-def _gone(provider: OIDCProvider, *, subject: str | None, sid: str | None) -> str:
-    if sid is not None:
-        return _hashed("gone-sid", provider.issuer, provider.client_id, sid)
-    return _hashed("gone-sub", provider.issuer, provider.client_id, subject or "")
 
 
 def _hashed(kind: str, *parts: str) -> str:

@@ -131,11 +131,7 @@ class LogoutFlows:
         logout = await verified_logout(token, provider=provider, keys=known.keys, now=now)
         name = await self._once.begin(provider, logout, now=now)
         whom = {"subject": logout.subject, "sid": logout.sid}
-        if logout.sid is not None:
-            gone: dict[str, Any] = {"subject": None, "sid": logout.sid}
-        else:
-            gone = whom
-        await self._links.mark_gone(provider, **gone, issued_at=logout.issued_at)
+        await self._links.mark_gone(provider, **whom, issued_at=logout.issued_at)
         references = await self._links.sessions_of(provider, **whom)
         for reference in references:
             await self._sessions.end(reference)

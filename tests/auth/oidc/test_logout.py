@@ -269,10 +269,14 @@ async def test_a_logout_that_failed_half_way_may_come_again() -> None:
         assert w.sessions.live == {}
 
 
+@pytest.mark.parametrize("named", ["sid-1", None], ids=["login-with-sid", "login-without"])
 @pytest.mark.parametrize("changes", [{}, {"sid": None}], ids=["sid", "sub"])
-async def test_a_login_under_way_does_not_survive_its_logout(changes: dict[str, Any]) -> None:
+async def test_a_login_under_way_does_not_survive_its_logout(
+    named: str | None, changes: dict[str, Any]
+) -> None:
     """The token arrives after the code was exchanged and before the session is there."""
     async with world() as w:
+        w.provider.claims["sid"] = named
         honest = w.sessions.start
 
         async def slowly(scope: Any, login: Any) -> Any:
