@@ -176,7 +176,7 @@ def test_any_bytes_are_refused_in_our_own_way(text: bytes) -> None:
     assert refusal_of(text).status == 401
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(header=HEADERS, jwk=KEYS | JSON | st.just(...), claims=CLAIMS)
 def test_any_json_is_refused_in_our_own_way(header: Any, jwk: Any, claims: Any) -> None:
     """Each member of another type than expected, in any combination, signed by nobody."""
