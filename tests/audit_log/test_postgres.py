@@ -32,7 +32,7 @@ from asgi_guard.rls import (
 from asgi_guard.tenancy import use_context
 from asgi_guard.tenancy.fail_closed import FailClosedMiddleware
 from tests.support.audit_logs import KEY, event
-from tests.support.audit_postgres import TABLES, install, open_log, writer_pool
+from tests.support.audit_postgres import PASSWORD, TABLES, install, open_log, writer_pool
 from tests.support.rls_schema import ALICE, BOB, VARIABLES, Base, RLSDatabase, context_of
 
 pytestmark = pytest.mark.postgres
@@ -84,6 +84,32 @@ async def test_a_log_that_nobody_touched_is_whole(database: RLSDatabase) -> None
             report = await report_of(audit)
     assert report.ok, report.findings
     assert (report.records, report.chains) == (60, 3)
+
+
+async def test_a_batch_costs_as_many_round_trips_as_one_record(database: RLSDatabase) -> None:
+    """Row by row, a burst of refusals would hold its tenants' chains for seconds."""
+    sent: list[str] = []
+
+    async def listen(connection: Any) -> None:
+        connection.add_query_logger(lambda record: sent.append(record.query))
+
+    dsn = database.database.dsn(TABLES.writer_role, PASSWORD)
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1, init=listen) as pool:
+        sink = PostgresAuditSink(pool, tables=TABLES)
+        async with AuditLog(sinks=[sink], signing_key=KEY, interval=3600) as audit:
+            await audit.record(event(0, tenant=ALICE))  # asyncpg learns the types
+            sent.clear()
+            await audit.record(event(1, tenant=ALICE))
+            one = len(sent)
+            sent.clear()
+            for number in range(300):
+                audit.emit(event(number, tenant=(ALICE, BOB, None)[number % 3], outcome="allowed"))
+            await audit.record(event(301, tenant=ALICE))
+            many = len(sent)
+            report = await report_of(audit)
+
+    assert one == many <= 9
+    assert (report.ok, report.records) == (True, 303)
 
 
 async def test_workers_share_one_log(database: RLSDatabase) -> None:
