@@ -287,6 +287,7 @@ async def test_monitor_mode_serves_and_reports(
     assert answer.status == 200
     [event] = [each for each in events.seen if each.name == "STARTUP_CHECK_FAILED"]
     assert (event.outcome, event.details["enforced"]) == ("error", False)
+    assert "role_superuser" in str(event.details["codes"]).split(",")
     assert "superuser" in caplog.text
     assert "asgi_guard serves all the same (monitor): " in caplog.text
 

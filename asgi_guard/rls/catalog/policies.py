@@ -39,7 +39,7 @@ def _unseen(relation: Relation, scope: AuditScope) -> Iterator[Finding]:
     yield make(
         "system_policy_missing",
         relation.name,
-        "The system role sees no row of it: maintenance quietly does nothing, and BYPASSRLS will be "
+        "The system role sees no row of it: maintenance quietly does nothing; BYPASSRLS would be "
         "somebody's mend.",
         script(policy_statements(relation.name.sql, scope.inventory.variables)),
     )
