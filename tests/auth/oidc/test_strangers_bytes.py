@@ -26,7 +26,7 @@ from asgi_guard.protocols import FetchResponse
 from asgi_guard.secret import Secret
 from tests.support.jose_tokens import made, signing_key
 
-FEW = settings(max_examples=60)
+FEW = settings(max_examples=25)
 PROVIDER = OIDCProvider(
     name="p",
     issuer="https://id.example",
