@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -58,6 +58,7 @@ class Exchange:
         index: The lists they are on.
         endings: The terminate-alls that they carry the stamps of.
         idle: For what callers are shown.
+        push_out: Ends a session that the list of the tenant that is entered has no room for.
         clock: Where "now" comes from.
     """
 
@@ -68,12 +69,14 @@ class Exchange:
         index: SessionIndex,
         endings: Endings,
         idle: float,
+        push_out: Callable[[str], Awaitable[None]],
         clock: Clock,
     ) -> None:
         self._table = table
         self._index = index
         self._endings = endings
         self._idle = idle
+        self._push_out = push_out
         self._clock = clock
 
     async def renew(self, found: Found, **changes: Any) -> IssuedSession:
@@ -113,13 +116,15 @@ class Exchange:
     async def _take_place(self, found: Found, pending: StoredSession) -> IssuedSession:
         sid = new_sid()
         session_id = str(session_id_of(sid))
-        pushed_out = await self._index.add(session_id, pending.owner, alive=self._living)
+        pushed_out = await self._index.add(
+            session_id, pending.owner, alive=self._living, replacing=found.session_id
+        )
         await self._table.add(session_id, pending)
         if not await self._table.hand_over(found, session_id, pending):
             await self._index.remove(session_id, pending.owner)
             raise AuthenticationError("session_superseded")
-        for each in {*pushed_out} - {found.session_id}:
-            await self._table.take(each)
+        for each in pushed_out:
+            await self._push_out(each)
         with suppress(UnavailableError):  # a list may name what has ended
             await self._index.remove(found.session_id, found.record.owner)
         shown = replace(pending, pending=False).shown(session_id, idle=self._idle)

@@ -41,13 +41,19 @@ class SessionIndex:
         """Return the session ids on the list, some of which may have ended."""
         return _decode(await self._store.get(_key(owner)))
 
-    async def add(self, session_id: str, owner: Owner, *, alive: Alive) -> list[str]:
+    async def add(
+        self, session_id: str, owner: Owner, *, alive: Alive, replacing: str | None = None
+    ) -> list[str]:
         """Put a session that is about to be made on the list; return those it has no room for.
 
         Args:
             session_id: The new one.
             owner: Whose, and in which tenant.
             alive: Tells which ids of a full list still live; the others make room first.
+            replacing: Whose place it takes; that one stays on the list, and is not counted.
+
+        Raises:
+            UnavailableError: Others kept changing the list.
         """
         for _ in range(_TRIES):
             raw = await self._store.get(_key(owner))
@@ -55,15 +61,19 @@ class SessionIndex:
             if len(listed) >= self._most:
                 living = await alive(listed)
                 listed = [each for each in listed if each in living]
-            surplus = len(listed) + 1 - self._most
-            pushed_out = listed[:surplus] if surplus > 0 else []
-            kept = [*listed[len(pushed_out) :], session_id]
+            counted = [each for each in listed if each != replacing]
+            pushed_out = counted[: max(0, len(counted) + 1 - self._most)]
+            kept = [*(each for each in listed if each not in pushed_out), session_id]
             if await self._write(_key(owner), raw, kept):
                 return pushed_out
         raise UnavailableError("session_list_contended")
 
     async def remove(self, session_id: str, owner: Owner) -> None:
-        """Take a session off the list."""
+        """Take a session off the list.
+
+        Raises:
+            UnavailableError: Others kept changing the list.
+        """
         key = _key(owner)
         for _ in range(_TRIES):
             raw = await self._store.get(key)

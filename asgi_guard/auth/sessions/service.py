@@ -8,10 +8,11 @@ from typing import Any, Final
 import anyio
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
+from asgi_guard.auth.sessions.core import refuse
 from asgi_guard.auth.sessions.endings import group_key
 from asgi_guard.auth.sessions.exchange import Exchange, member_of
 from asgi_guard.auth.sessions.identifiers import is_session_id, session_id_of
-from asgi_guard.auth.sessions.lifecycle import SessionLifecycle, refuse
+from asgi_guard.auth.sessions.lifecycle import SessionLifecycle
 from asgi_guard.auth.sessions.limits import SessionLimits
 from asgi_guard.auth.sessions.record import printable, thawed, words
 from asgi_guard.auth.sessions.reporting import reported
@@ -66,6 +67,7 @@ class SessionService(SessionLifecycle):
             index=self._index,
             endings=self._endings,
             idle=self.limits.idle,
+            push_out=self._push_out,
             clock=clock,
         )
 

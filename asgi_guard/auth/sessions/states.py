@@ -54,7 +54,13 @@ class SessionStates:
     async def persist(
         self, session: StoredSession, data: Mapping[str, Any], *, version: int
     ) -> SessionState:
-        """Keep *data* if *version* is what is there; raises as `SessionService.persist`."""
+        """Keep *data* if *version* is what is there.
+
+        Raises:
+            ConflictError: Another version is.
+            RequestInvalidError: *data* is no JSON object.
+            SessionStateTooLargeError: It has too many bytes.
+        """
         fresh = SessionState(version=version + 1, data=data)
         raw = self._encode(fresh, session)
         key, ttl = _key(session), session.expires_at - self._clock.now()

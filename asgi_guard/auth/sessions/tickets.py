@@ -111,9 +111,9 @@ class WebSocketTickets:
 
     async def endpoint(self, request: Request) -> Response:
         """Answer ``POST`` with 201 and a ticket: a route for Starlette and FastAPI."""
+        if request.method != "POST":  # a GET may come from any page, and is not checked for that
+            return Response(status_code=405, headers={"allow": "POST", **_NO_STORE})
         try:
-            if request.method != "POST":
-                raise RequestInvalidError("ticket_wants_post")
             issued = await self.issue(request.scope)
         except (RejectionError, UnavailableError) as refusal:
             status, body = problem_body(refusal, request_id_of(request.scope))

@@ -322,6 +322,25 @@ async def test_a_further_login_ends_the_oldest_session_and_dead_ones_make_room_f
     ]
 
 
+async def test_a_renewal_pushes_nobody_out_and_a_switch_does_so_on_record() -> None:
+    """A change of rights is no further login; entering a full tenant is one."""
+    made = world(per_user=2)
+    first, second = await made.login(), await made.login()
+    there = [await made.login(tenant_id=GLOBEX) for _ in range(2)]
+    renewed = await made.sessions.renew(second.sid)
+    assert await alive(made.sessions, first.sid)
+
+    with listening() as events, use_context(context(ACME)):
+        moved = await made.sessions.switch_tenant(renewed.sid, tenant_id=GLOBEX)
+
+    sids = (first.sid, there[0].sid, there[1].sid, moved.sid)
+    assert [await alive(made.sessions, sid) for sid in sids] == [True, False, True, True]
+    assert [(event.name, event.reason) for event in events.seen] == [
+        ("SESSION_TERMINATED", "too_many_sessions"),
+        ("SESSION_TENANT_SWITCHED", ""),
+    ]
+
+
 async def test_kept_data_is_changed_by_whoever_saw_it_last() -> None:
     """Two tabs that both save must not silently lose one."""
     made = world()
