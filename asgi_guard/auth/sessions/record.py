@@ -99,6 +99,8 @@ def encode(entry: Entry) -> bytes:
         text = json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         plain.clear()
+    if text and strict_object(text) is None:
+        text = b""  # two members that are one as JSON, or too deep: it could not be read back
     if not text or len(text) > _MOST_BYTES:
         raise RequestInvalidError("session_claims_malformed" if not text else "session_too_large")
     return text

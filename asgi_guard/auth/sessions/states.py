@@ -61,6 +61,8 @@ class SessionStates:
             RequestInvalidError: *data* is no JSON object.
             SessionStateTooLargeError: It has too many bytes.
         """
+        if type(version) is not int or version < 0:
+            raise RequestInvalidError("session_version_malformed")
         fresh = SessionState(version=version + 1, data=data)
         raw = self._encode(fresh, session)
         key, ttl = _key(session), session.expires_at - self._clock.now()
@@ -91,7 +93,8 @@ class SessionStates:
             raw = text.encode()
         except (TypeError, ValueError, RecursionError):
             raw = b""
-        if not raw or strict_object(raw) is None:
+        sound = isinstance(state.data, Mapping) and strict_object(raw) is not None
+        if not sound:
             raise RequestInvalidError("session_state_malformed")
         if len(raw) > self._most:
             raise SessionStateTooLargeError

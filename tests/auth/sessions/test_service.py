@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
 
@@ -360,14 +361,20 @@ async def test_kept_data_is_changed_by_whoever_saw_it_last() -> None:
         ({"x": "y" * 16_384}, "content_too_large"),
         ({"x": float("nan")}, "session_state_malformed"),
         ({"x": object()}, "session_state_malformed"),
+        ({1: "x", "1": "y"}, "session_state_malformed"),
+        ([1], "session_state_malformed"),
+        (None, "session_state_malformed"),
     ],
 )
-async def test_kept_data_is_bounded_json(data: dict[str, object], reason: str) -> None:
+async def test_kept_data_is_bounded_json(data: Any, reason: str) -> None:
     """A session is no file store."""
     made = world()
     issued = await made.login()
 
     assert await refused(made.sessions.persist(issued.sid, data, version=0)) == reason
+    for version in ("0", -1, None, True, 0.0):
+        again = made.sessions.persist(issued.sid, {}, version=version)  # type: ignore[arg-type]
+        assert await refused(again) == "session_version_malformed"
     assert (await made.sessions.load(issued.sid)).version == 0
 
 
@@ -558,6 +565,7 @@ def test_limits_that_end_nothing_are_refused(limits: dict[str, float]) -> None:
         {"label": "x" * 101},
         {"claims": {"f": object()}},
         {"claims": {"f": "x" * 20_000}},
+        {"claims": {1: "x", "1": "y"}},
     ],
 )
 async def test_a_session_is_made_of_sound_values(wrong: dict[str, object]) -> None:
