@@ -128,8 +128,8 @@ class StatementCheck:
             raise not_enforced(
                 "a statement leaves something on the session (a setting, a prepared statement, a "
                 "temporary table, a lock, a LISTEN), which behind a transaction pooler is other "
-                "clients' as well. Use SET LOCAL and pg_advisory_xact_lock, or a connection that "
-                "does not go through the pooler",
+                "clients' as well. Use what ends with the transaction (pg_advisory_xact_lock), or a "
+                "connection that does not go through the pooler",
                 reason="leaves_session_state",
             )
 

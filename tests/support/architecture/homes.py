@@ -101,11 +101,13 @@ HOMES = (
         frozenset(
             {
                 "rls/binding/clause.py",  # writes the tenant into BEGIN
+                "rls/binding/sealed_clause.py",  # writes the signed one
                 "rls/probe.py",  # tries, at start-up, what a wrong binding would see
             }
         ),
         _texts(
-            r"\bset_config\s*\(|\bSET\s+LOCAL\s+(?!lock_timeout|statement_timeout|row_security)"
+            r"\bset_config\s*\((?!'(?:lock_timeout|jit)')"
+            r"|\bSET\s+LOCAL\s+(?!lock_timeout|statement_timeout|row_security)"
         ),
     ),
     Home(
