@@ -24,6 +24,7 @@ BENCHMARKS = {
     "dpop": ["--json"],
     "sessions": ["--json", str(RESULTS / "sessions.json")],
     "credentials": ["--json", str(RESULTS / "credentials.json")],
+    "stores": ["--json", str(RESULTS / "stores.json")],
 }
 
 

@@ -69,6 +69,7 @@ class RedisStore:
     Await `check` at start-up: a server that may evict would end sessions and let used proofs in
     again. A client of yours that repeats commands after an error may tell a caller that somebody
     else won when nobody did; never that two did. The client made from a URL repeats nothing.
+    Use it on one event loop.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult, Executable
@@ -37,7 +37,7 @@ class StoreCalls:
         """Wait for statements whose callers have left."""
         await self._undisturbed.finish()
 
-    async def run(self, statement: Executable) -> CursorResult[Any]:
+    async def run(self, statement: Executable, parameters: Mapping[str, Any]) -> CursorResult[Any]:
         """Send one statement; its rows are read already.
 
         Raises:
@@ -45,7 +45,7 @@ class StoreCalls:
         """
 
         async def send(connection: AsyncConnection) -> CursorResult[Any]:
-            result: CursorResult[Any] = await connection.execute(statement)
+            result: CursorResult[Any] = await connection.execute(statement, parameters)
             return result
 
         return await self.connected(send)

@@ -134,8 +134,9 @@ async def test_a_server_that_is_gone_is_said_to_be_and_found_again(redis_program
     with ExitStack() as first:
         server = first.enter_context(running_redis(redis_program, port=port))
         client = Redis.from_url(server.url, socket_timeout=5)
-        store = RedisStore(client)
+        store, by_url = RedisStore(client), RedisStore(server.url)
         await store.put("k", b"v", ttl=60)
+        await asyncio.gather(*(by_url.get("k") for _ in range(5)))  # so many connections wait
         server.stop()
         for call in (store.get("k"), store.take("k"), store.check()):
             assert (await refusal_of(call)).reason == "redis_store_failed"
@@ -143,6 +144,9 @@ async def test_a_server_that_is_gone_is_said_to_be_and_found_again(redis_program
     with running_redis(redis_program, port=port, more=f"requirepass {server.password}\n"):
         await store.put("k", b"again", ttl=60)
         assert await store.get("k") == b"again"
+        found = await asyncio.gather(*(by_url.get("k") for _ in range(5)))
+        assert found == [b"again"] * 5, "none of the broken connections is used"
+        await by_url.close()
         await client.aclose()
     wrong = RedisStore(f"redis://:{CANARY}@127.0.0.1:{port}/0")
     await refusal_of(wrong.put("k", CANARY.encode(), ttl=60))
