@@ -43,6 +43,7 @@ class AuthenticationMiddleware:
     Authorization headers) or 503 (an authenticator cannot decide now), or as the
     authenticator itself says (e.g. 429); whatever it raises, never with 400 or 500. A 401 offers
     every scheme that the authenticators name (`Challenger`), also one from further in.
+    A WebSocket whose authenticator left a `SocketLease` is closed with 4401 when that ends.
     Each refusal leaves one event ``AUTHENTICATION_FAILED``, unless it has left another already
     (``THROTTLED``); each success one ``AUTHENTICATION_SUCCEEDED``, for readers that want routine
     events. Both carry what the authenticator tells of the credential: ``kid``, ``jti_sha256``,
