@@ -49,7 +49,7 @@ $ asgi-guard rls audit --policies app.models:policies --format sql | psql "$ADMI
 ## How it asks
 
 - As the app's own role: it needs no rights of its own, and sees what the app could. One statement reads the catalog, so that all
-  findings are about one state of it; before it two set the lock timeout (3 s) and switch compiling off. With `BEGIN` and `ROLLBACK` and savepoints
+  findings are about one state of it; before it one more sets the lock timeout (3 s) and switches compiling off. With `BEGIN` and `ROLLBACK` and savepoints
   these are the only round trips. It takes some hundredths of a second, and a lock on no row.
 - With `behaviour=True` it then tries what must fail: no tenant, one without rows, another's insert, `row_security = off`, for each
   guarded table, in savepoints that are rolled back.

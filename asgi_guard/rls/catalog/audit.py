@@ -115,8 +115,10 @@ def _program(
 ) -> Program[list[Finding]]:
     # Printing a policy's expression takes a lock on its table, which a migration may hold. And
     # compiling a query of this size costs seconds, running it a few hundredths of one.
-    yield f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"
-    yield "SET LOCAL jit = off"
+    yield (
+        f"SELECT pg_catalog.set_config('lock_timeout', '{_LOCK_TIMEOUT}', true), "
+        "pg_catalog.set_config('jit', 'off', true)"
+    )
     answer = yield catalog_query(inventory.variables)
     if answer.sqlstate is not None or not answer.rows:
         why = "a table is locked, by a migration perhaps" if answer.sqlstate == _LOCKED else ""
