@@ -72,7 +72,7 @@ def client_for(url: str, *, max_connections: int, timeout: float) -> Redis:
             # After a broken connection nobody knows what a command did, so none is repeated.
             retry=Retry(NoBackoff(), 0),
             decode_responses=False,
-            # Under RESP3 redis-py 8 no longer looks whether an idle connection was closed meanwhile.
+            # Under RESP3 redis-py 8 does not look whether an idle connection was closed meanwhile.
             protocol=2,
         )
     except ValueError:
