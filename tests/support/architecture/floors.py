@@ -19,6 +19,7 @@ FLOORS = {
     "_internal": 1,
     "tenancy": 2,
     "origins": 2,
+    "stores": 2,
     "rollout": 2,
     "cors": 3,
     "cross_origin": 3,
