@@ -5,7 +5,9 @@ The class of CVE-2019-3778, CVE-2021-31524 kin and of every client whose state i
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -88,6 +90,31 @@ async def test_a_callback_works_once() -> None:
         browser.cookies |= cookies
 
         assert await come_back(w, browser, back) == 400
+        assert w.refusal() == "state_replayed"
+        assert len(w.provider.forms) == 1
+
+
+async def test_of_two_callbacks_at_the_same_moment_one_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both have seen the state there; it is taken once, and one code is sent once."""
+    async with world() as w:
+        browser, both = w.browser(), asyncio.Barrier(2)
+        back = w.provider.authorize(await w.begin(browser))
+        honest = w.store.get_many
+
+        async def together(keys: Sequence[str]) -> list[bytes | None]:
+            found = await honest(keys)
+            if ":login:" in keys[0]:
+                await both.wait()
+            return found
+
+        monkeypatch.setattr(w.store, "get_many", together)
+        twin = w.browser()
+        twin.cookies = dict(browser.cookies)
+        statuses = await asyncio.gather(come_back(w, browser, back), come_back(w, twin, back))
+
+        assert sorted(statuses) == [303, 400]
         assert w.refusal() == "state_replayed"
         assert len(w.provider.forms) == 1
 

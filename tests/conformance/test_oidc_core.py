@@ -116,6 +116,15 @@ async def test_section_3_1_3_7_step_7_the_algorithm_is_the_one_that_was_agreed()
     assert await outcome({"algorithms": ("RS256", "ES256")}) == "in"
 
 
+async def test_section_3_1_3_7_step_7_each_key_has_its_own_algorithm() -> None:
+    """Another one that was agreed as well is still not this key's (RFC 8725 section 3.1)."""
+    async with world(settings={"algorithms": ("RS256", "ES256")}) as w:
+        w.provider.header["alg"] = "RS256"  # the key is one of ES256
+
+        assert (await w.log_in(w.browser())).status == 400
+        assert w.refusal() == "id_token_algorithm_not_accepted"
+
+
 @pytest.mark.parametrize(("acr", "expected"), [("phr", "in"), ("0", "id_token_acr_not_accepted")])
 async def test_section_3_1_3_7_step_12_the_context_that_was_asked_for(
     acr: str, expected: str
