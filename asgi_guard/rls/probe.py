@@ -9,6 +9,9 @@ rolled back. Three questions per guarded table:
 - does an insert for another tenant get past the policy? (The check comes before NOT NULL and
   keys, so a row that names nothing but the tenant is enough; BEFORE triggers do run);
 - under ``row_security = off``, is there an error instead of an answer?
+
+In a sealed deployment the probe has no tenant but the one that its handle signed for, so it keeps
+that token, and asks two more questions: is the token believed, and a plain tenant id refused?
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from asgi_guard.errors import ConfigError, RejectionError
-from asgi_guard.rls.catalog.finding import Finding
+from asgi_guard.rls.catalog.finding import Finding, make, script
 from asgi_guard.rls.catalog.scope import AuditScope
 from asgi_guard.rls.catalog.snapshot import Relation, Snapshot
+from asgi_guard.rls.ddl.functions import current_tenant, helper_statements
 from asgi_guard.rls.ddl.names import identifier, literal
 from asgi_guard.rls.ddl.tables import policy_statements
 from asgi_guard.rls.inventory import Inventory
@@ -84,11 +88,14 @@ def probe(
     variables = inventory.variables
     yield f"SET LOCAL statement_timeout = '{_TIMEOUT}'"
     yield f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"
+    own, findings = tenants.bound, []
+    if variables.sealed:
+        own, findings = yield from _seal(variables, tenants.bound)
     yield _bind(variables, "")
-    findings = yield from _rows(used, variables, "without a tenant")
+    findings += yield from _rows(used, variables, "without a tenant")
     silent = {finding.object for finding in findings if finding.code == "probe_timeout"}
     used = [relation for relation in used if str(relation.name) not in silent]
-    yield _bind(variables, tenants.bound)
+    yield _bind(variables, own)
     findings += yield from _rows(used, variables, "as a tenant that has none")
     findings += yield from _inserts(used, variables, tenants.foreign)
     findings += yield from _switched_off(used, variables)
@@ -99,8 +106,39 @@ def _bind(variables: RLSVariables, tenant: str) -> str:
     # A guarded handle rightly refuses text that sets the tenant. What is set here is less than
     # what it bound, or the same; the name is put together so that the text check lets it by.
     prefix, _, leaf = variables.setting.partition(".")
-    name = f"pg_catalog.concat({literal(prefix)}, '.', {literal(leaf)})"
+    name = f"{literal(prefix + '.')} || {literal(leaf)}"
     return f"SELECT pg_catalog.set_config({name}, {literal(tenant)}, true)"
+
+
+def _seal(variables: RLSVariables, tenant: str) -> Program[tuple[str, list[Finding]]]:
+    """Give the token that the handle bound, if it did, and what is wrong with the seal."""
+    asked = f"SELECT {current_tenant(variables)}::text"
+    found = yield f"SELECT pg_catalog.current_setting({literal(variables.setting)}, true)"
+    token = str(found.rows[0][0] or "") if found.rows else ""
+    findings = []
+    believed = yield asked
+    if believed.sqlstate is not None:
+        findings.append(
+            make(
+                "seal_refused",
+                current_tenant(variables),
+                "The database does not believe what this app signs: the key is unknown there or "
+                "retired, or the two clocks differ.",
+                "-- Make the key known: run what seal_key_statements(seal_keys) gives.",
+            )
+        )
+    yield _bind(variables, tenant)
+    forged = yield asked
+    if forged.sqlstate is None:
+        findings.append(
+            make(
+                "seal_not_enforced",
+                current_tenant(variables),
+                "It believed a tenant that nobody signed for.",
+                script(helper_statements(variables)),
+            )
+        )
+    return token, findings
 
 
 def _granted(relations: Iterable[Relation], privilege: str) -> list[Relation]:

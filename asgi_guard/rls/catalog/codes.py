@@ -80,8 +80,9 @@ _TABLE_OF_CODES: Final[tuple[Code, ...]] = (
     Code("helper_owned", "error", _HELPER, "the app's role owns it"),
     Code("helper_owner", "error", _HELPER, "another than the owner role can replace it"),
     Code("helper_schema_owner", "error", _HELPER, "another than the owner role owns its schema"),
-    Code("helper_body", "error", _HELPER, "it answers something else than the bound id"),
-    Code("helper_definer", "error", _HELPER, "it runs with its owner's rights"),
+    Code("helper_body", "error", _HELPER, "it answers something else than the bound id (sealed: "
+         "than the one that was signed for)"),
+    Code("helper_definer", "error", _HELPER, "it runs with its owner's rights (sealed: does not)"),
     Code("helper_volatility", "error", _HELPER, "it is VOLATILE, asked per row, or IMMUTABLE, "
          "asked once and remembered"),
     Code("helper_settings", "error", _HELPER, "it runs under settings of its own"),
@@ -170,6 +171,8 @@ _TABLE_OF_CODES: Final[tuple[Code, ...]] = (
          "came"),
     Code("probe_insert_crosses", "error", _PROBE, "another tenant's row got past the policy"),
     Code("probe_not_enforced", "error", _PROBE, "under `row_security = off` it answered"),
+    Code("seal_refused", "error", _PROBE, "what this app signs is not believed: key or clock"),
+    Code("seal_not_enforced", "error", _PROBE, "a tenant that nobody signed for was believed"),
     Code("probe_timeout", "warning", _PROBE, "no answer in 5 s where no row may be: locked, or no "
          "index leads with the tenant"),
 )  # fmt: skip

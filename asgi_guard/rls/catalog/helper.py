@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from asgi_guard.rls.catalog.facts import Helper
 from asgi_guard.rls.catalog.finding import Finding, make, script
 from asgi_guard.rls.catalog.scope import AuditScope
 from asgi_guard.rls.ddl.functions import current_tenant, helper_statements
 from asgi_guard.rls.ddl.names import identifier, literal
+from asgi_guard.rls.ddl.sealed import sealed_body
 from asgi_guard.rls.ddl.tables import policy_statements
 from asgi_guard.rls.variables import RLSVariables
 
@@ -18,6 +19,35 @@ __all__ = ["helpers", "schema_owner"]
 
 _TENANT: Final = "current_tenant"
 _USER: Final = "current_user_id"
+
+
+class _Promise(NamedTuple):
+    """How the functions of one kind of deployment are made."""
+
+    language: str
+    standard: bool
+    definer: bool
+    parallel: str
+    settings: tuple[str, ...]
+    whose: str
+
+
+_PLAIN: Final = _Promise(
+    "sql",
+    standard=True,
+    definer=False,
+    parallel="s",
+    settings=(),
+    whose="It runs with its owner's rights, which policies need not, and cannot be inlined.",
+)
+_SEALED: Final = _Promise(
+    "plpgsql",
+    standard=False,
+    definer=True,
+    parallel="r",
+    settings=("search_path=pg_catalog, pg_temp",),
+    whose="It runs with the app's rights, which must not reach the keys of the seal.",
+)
 
 
 def helpers(scope: AuditScope) -> Iterator[Finding]:
@@ -102,18 +132,21 @@ def _owner(scope: AuditScope, found: Helper) -> Iterator[Finding]:
 
 def _departures(scope: AuditScope, found: Helper) -> Iterator[Finding]:
     variables = scope.inventory.variables
+    promise = _SEALED if variables.sealed else _PLAIN
     departures = (
-        (found.language != "sql" or not found.standard, "helper_language",
+        (found.language != promise.language or found.standard != promise.standard,
+         "helper_language",
          "Names in its body are looked up at each call, in a path that the caller sets."),
         (not _answers(found, variables), "helper_body",
          "It answers something else than what was bound: a fixed or default tenant, say."),
-        (found.definer, "helper_definer",
-         "It runs with its owner's rights, which policies need not, and cannot be inlined."),
+        (found.definer != promise.definer, "helper_definer", promise.whose),
         (found.volatility != "s", "helper_volatility",
          "VOLATILE is asked per row; IMMUTABLE may be remembered, and answer for the one before."),
-        (bool(found.settings), "helper_settings",
-         f"It runs under {', '.join(found.settings)}, where what is bound may read otherwise."),
-        (found.leakproof or found.strict or found.parallel != "s", "helper_attributes",
+        (tuple(found.settings) != promise.settings, "helper_settings",
+         (f"It runs under {', '.join(found.settings) or 'no settings'}, where what is bound may "
+         "read otherwise.")),
+        (found.leakproof or found.strict or found.parallel != promise.parallel,
+         "helper_attributes",
          "LEAKPROOF is a promise that nobody checked; STRICT and PARALLEL decide when it runs."),
     )  # fmt: skip
     for departs, code, why in departures:
@@ -123,11 +156,15 @@ def _departures(scope: AuditScope, found: Helper) -> Iterator[Finding]:
 
 
 def _answers(found: Helper, variables: RLSVariables) -> bool:
-    """Tell whether the body, as PostgreSQL prints it, is the one that `ddl.functions` writes.
+    """Tell whether the body is the one that `ddl.functions` or `ddl.sealed` writes.
 
-    A name is printed as a built-in's only if it is one, or stands in front of one in the search
-    path; then it is a dependency, and the server's own are none.
+    A plain one is compared as PostgreSQL prints it: a name is printed as a built-in's only if it
+    is one, or stands in front of one in the search path; then it is a dependency, and the
+    server's own are none. A sealed one is kept as it was written.
     """
+    if variables.sealed:
+        written = sealed_body(variables, found.name)
+        return set(found.rests_on) <= {"language plpgsql"} and found.body == written
     setting = variables.setting if found.name == _TENANT else variables.user_setting
     asked = f"NULLIF(current_setting({literal(setting)}::text,true),''::text)"
     wanted = {f"RETURN{asked}"}
