@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from asgi_guard.rls.ddl.passwords import password_statement
     from asgi_guard.rls.ddl.sealed import retire_seal_key_statement, seal_key_statements
     from asgi_guard.rls.models import TenantScoped, tenant_foreign_key
+    from asgi_guard.rls.operator_lint import OperatorFinding, lint_operators, stored_statements
     from asgi_guard.rls.policies import TenantPolicies, tenant_policies
     from asgi_guard.rls.seal import SealKey, SealKeys
 
@@ -40,6 +41,7 @@ __all__ = [
     "GuardedAsyncSession",
     "GuardedPool",
     "GuardedSession",
+    "OperatorFinding",
     "RLSVariables",
     "RLSViolationError",
     "SealKey",
@@ -53,12 +55,14 @@ __all__ = [
     "guarded_engine",
     "guarded_sessionmaker",
     "is_guarded",
+    "lint_operators",
     "password_statement",
     "raise_on_findings",
     "require_rls",
     "retire_seal_key_statement",
     "rls_enforced_session",
     "seal_key_statements",
+    "stored_statements",
     "system_engine",
     "system_session",
     "tenant_foreign_key",
@@ -70,15 +74,18 @@ __all__ = [
 # What describes and inspects a schema is loaded when it is named: requests do not need it.
 _ON_DEMAND: Final = {
     "Finding": "asgi_guard.rls.catalog",
+    "OperatorFinding": "asgi_guard.rls.operator_lint",
     "SealKey": "asgi_guard.rls.seal",
     "SealKeys": "asgi_guard.rls.seal",
     "TenantPolicies": "asgi_guard.rls.policies",
     "TenantScoped": "asgi_guard.rls.models",
     "audit_catalog": "asgi_guard.rls.catalog",
+    "lint_operators": "asgi_guard.rls.operator_lint",
     "password_statement": "asgi_guard.rls.ddl.passwords",
     "raise_on_findings": "asgi_guard.rls.catalog",
     "retire_seal_key_statement": "asgi_guard.rls.ddl.sealed",
     "seal_key_statements": "asgi_guard.rls.ddl.sealed",
+    "stored_statements": "asgi_guard.rls.operator_lint",
     "tenant_foreign_key": "asgi_guard.rls.models",
     "tenant_policies": "asgi_guard.rls.policies",
     "verify_deployment": "asgi_guard.rls.catalog",
