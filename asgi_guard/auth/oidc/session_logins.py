@@ -14,6 +14,7 @@ from asgi_guard.auth.oidc.sessions import StartedSession
 from asgi_guard.auth.oidc.verified_login import VerifiedLogin
 from asgi_guard.auth.sessions import IssuedSession, SessionService
 from asgi_guard.auth.sessions.cookie import SessionCookie
+from asgi_guard.auth.sessions.record import LOGIN_CLAIM
 from asgi_guard.errors import AuthenticationError, ConfigError, LoginRefusedError, UnavailableError
 from asgi_guard.protocols import KeyValueStore, Scope
 from asgi_guard.secret import Secret
@@ -22,7 +23,6 @@ from asgi_guard.tenancy.membership import Memberships
 __all__ = ["LoginAccount", "SessionLogins"]
 
 Header = tuple[bytes, bytes]
-_CLAIM: Final = "oidc_login"
 _MARGIN: Final = 300.0
 
 
@@ -103,7 +103,7 @@ class SessionLogins:
             tenant_id=login.tenant_id,
             roles=account.roles,
             scopes=account.scopes,
-            claims={_CLAIM: reference},
+            claims={LOGIN_CLAIM: reference},
             label=account.label,
             replaces=self._sid_of(scope),
         )
@@ -127,7 +127,7 @@ class SessionLogins:
             return None
         reference: object = None
         try:
-            reference = (await self._service.judge(sid)).claims.get(_CLAIM)
+            reference = (await self._service.judge(sid)).claims.get(LOGIN_CLAIM)
         except AuthenticationError:
             reference = None
         await self._service.terminate(sid)

@@ -10,7 +10,7 @@ from typing import Any
 from asgi_guard.auth.sessions.endings import Endings, stamps_of
 from asgi_guard.auth.sessions.identifiers import new_lineage, new_sid, session_id_of
 from asgi_guard.auth.sessions.index import SessionIndex
-from asgi_guard.auth.sessions.record import StoredSession, words
+from asgi_guard.auth.sessions.record import LOGIN_CLAIM, StoredSession, words
 from asgi_guard.auth.sessions.session import IssuedSession
 from asgi_guard.auth.sessions.table import Found, Gone, SessionTable
 from asgi_guard.errors import (
@@ -81,6 +81,8 @@ class Exchange:
 
     async def renew(self, found: Found, **changes: Any) -> IssuedSession:
         """Return *found* under a new sid, with *changes* of its roles, scopes or claims."""
+        if "claims" in changes:
+            changes["claims"] |= _of_the_login(found.record)
         fresh = self._made_of(found.record, **changes)
         # The endings that it was found alive under: whatever ended it since has ended this, too.
         return await self._take_place(found, replace(fresh, stamps=stamps_of(found.endings)))
@@ -88,7 +90,9 @@ class Exchange:
     async def switch(
         self, found: Found, tenant_id: str, *, roles: Iterable[str], scopes: Iterable[str]
     ) -> IssuedSession:
-        """Return a session of the same user in another tenant; nothing of the old one's is kept.
+        """Return a session of the same user in another tenant.
+
+        Nothing of the old one's is kept but which login it began with.
 
         Raises:
             AuthenticationError: The session ended meanwhile.
@@ -104,7 +108,7 @@ class Exchange:
             tenant_id=tenant_id,
             roles=words("switch_tenant.roles", roles),
             scopes=words("switch_tenant.scopes", scopes),
-            claims={},
+            claims=_of_the_login(again.record),
             lineage=new_lineage(),
             stamps=stamps_of(endings),
         )
@@ -132,3 +136,7 @@ class Exchange:
 
     async def _living(self, session_ids: list[str]) -> set[str]:
         return {each.session_id for each in await self._table.find_many(session_ids)}
+
+
+def _of_the_login(record: StoredSession) -> dict[str, Any]:
+    return {name: each for name, each in record.claims.items() if name == LOGIN_CLAIM}

@@ -12,6 +12,7 @@ from asgi_guard.auth.sessions.session import Session
 from asgi_guard.errors import ConfigError, RequestInvalidError, UnavailableError
 
 __all__ = [
+    "LOGIN_CLAIM",
     "Entry",
     "StoredSession",
     "Successor",
@@ -21,6 +22,9 @@ __all__ = [
     "thawed",
     "words",
 ]
+
+LOGIN_CLAIM: Final = "oidc_login"
+"""Names the login at a provider; stays whatever the session becomes, so that a logout finds it."""
 
 _FORMAT: Final = 1
 _MOST_BYTES: Final = 16 * 1024

@@ -85,7 +85,7 @@ class SessionService(SessionLifecycle):
             sid: The present one, dead once this returns or raises `AuthenticationError`.
             roles: New roles; None keeps them.
             scopes: New scopes; None keeps them.
-            claims: New claims; None keeps them.
+            claims: New claims; None keeps them. Which login it began with stays in any case.
 
         Raises:
             AuthenticationError: *sid* opens no session, or another call was first.
@@ -125,7 +125,8 @@ class SessionService(SessionLifecycle):
             sid: The present one, dead once this returns.
             tenant_id: Looked up in *memberships*, whoever names it.
             roles: Roles there beside the membership's; none are carried over.
-            scopes: Scopes there; none are carried over, and neither are claims nor kept state.
+            scopes: Scopes there; none are carried over, and neither are claims nor kept state; which
+                login at a provider it began with stays known, for the logout.
 
         Raises:
             AuthenticationError: *sid* opens no session, or another call was first.

@@ -184,12 +184,19 @@ async def test_a_provider_s_logout_finds_the_session_whatever_became_of_it(chang
         assert await r.live(browser) is None
 
 
-async def test_a_logout_here_ends_the_session_and_names_it_to_the_provider() -> None:
-    """Also after a renewal, which keeps the claims."""
-    async with real() as r:
-        browser = r.w.browser()
+@pytest.mark.parametrize("change", ["renewed", "given other claims", "switched"])
+async def test_a_logout_here_names_the_login_to_the_provider_after(change: str) -> None:
+    """Or the provider's session stays open, and the next click logs the same person in again."""
+    async with real(tenants=True) as r:
+        browser = r.w.browser(host="acme")
         await r.w.log_in(browser)
-        issued = await r.service.renew(browser.cookies["__Host-sid"], roles=("admin",))
+        sid = browser.cookies["__Host-sid"]
+        steps = {
+            "renewed": lambda: r.service.renew(sid, roles=("admin",)),
+            "given other claims": lambda: r.service.renew(sid, claims={"plan": "gold"}),
+            "switched": lambda: r.service.switch_tenant(sid, tenant_id="globex"),
+        }
+        issued = await steps[change]()
         browser.cookies["__Host-sid"] = issued.sid.reveal()
 
         answer = await browser.go("/auth/logout", method="POST")
@@ -197,6 +204,20 @@ async def test_a_logout_here_ends_the_session_and_names_it_to_the_provider() -> 
         assert "id_token_hint=" in (answer.header("location") or "")
         with pytest.raises(AuthenticationError):
             await r.service.judge(issued.sid)
+
+
+async def test_no_change_of_claims_takes_over_another_login() -> None:
+    """Claims come from the app; what the login left in a session is not theirs to name."""
+    async with real(tenants=True) as r:
+        browser = r.w.browser(host="acme")
+        await r.w.log_in(browser)
+        before = (await r.live(browser)).claims["oidc_login"]
+
+        issued = await r.service.renew(
+            browser.cookies["__Host-sid"], claims={"oidc_login": "another", "plan": "gold"}
+        )
+
+        assert dict(issued.session.claims) == {"oidc_login": before, "plan": "gold"}
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "A" * 43, "\u00e9"])
