@@ -125,8 +125,8 @@ class SessionService(SessionLifecycle):
             sid: The present one, dead once this returns.
             tenant_id: Looked up in *memberships*, whoever names it.
             roles: Roles there beside the membership's; none are carried over.
-            scopes: Scopes there; none are carried over, and neither are claims nor kept state; which
-                login at a provider it began with stays known, for the logout.
+            scopes: Scopes there; none are carried over, and neither are claims nor kept state;
+                which login at a provider it began with stays known, for the logout.
 
         Raises:
             AuthenticationError: *sid* opens no session, or another call was first.
