@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 from sqlalchemy import URL, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from asgi_guard import UserExecutionContext, use_context
@@ -115,6 +116,38 @@ async def cancelled_request(target: Target) -> Outcome:
     )
 
 
+async def sql_injection(target: Target) -> Outcome:
+    """Type SQL into a search that pastes it into its query, and name the other tenant with it."""
+    half = "'app.cur' || 'rent_tenant'"  # what looks for the whole name in the text sees nothing
+    typed = (
+        "' OR '1'='1",
+        f"' OR set_config({half}, '{target.victim_tenant}', true) <> '' --",
+        (
+            f"' OR set_config({half}, replace(current_setting({half}), "
+            f"'{target.attacker.tenant_id}', '{target.victim_tenant}'), true) <> '' --"
+        ),
+        "' UNION SELECT tenant_id FROM notes, asgi_guard.seal_keys --",
+    )
+    foreign = refused = 0
+    for attempt in typed:
+        with use_context(target.attacker):
+            async with target.engine.connect() as connection:
+                try:
+                    await connection.exec_driver_sql(
+                        f"SELECT tenant_id FROM notes WHERE text = '{attempt}'"  # noqa: S608 - the hole
+                    )
+                    rows = await connection.scalars(select(Note.tenant_id))
+                    foreign += sum(str(row) != target.attacker.tenant_id for row in rows)
+                except DBAPIError:
+                    refused += 1
+    return Outcome(
+        f"{len(typed)} injections into a search that pastes text into SQL; each then reads on in "
+        "the same transaction",
+        f"{refused} refused by PostgreSQL, {foreign} foreign rows from the others",
+        foreign == 0 and refused == len(typed) - 1,
+    )
+
+
 async def agent_state(target: Target) -> Outcome:
     """Reach into the state of another tenant's agent while it runs."""
     victim = UserExecutionContext(
@@ -142,6 +175,11 @@ ATTACKS: dict[str, tuple[str, str, Attack]] = {
         "Commit, then read",
         "Read on after a commit, then borrow the pooled connection.",
         commit_then_read,
+    ),
+    "sql-injection": (
+        "SQL injection that sets the tenant",
+        "Type SQL into a careless search, and name the other tenant with it.",
+        sql_injection,
     ),
     "cancelled-request": (
         "Cancelled requests",

@@ -9,15 +9,24 @@ from uuid import UUID, uuid4
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from asgi_guard.rls import RLSVariables, tenant_policies
+from asgi_guard.rls import (
+    RLSVariables,
+    SealKey,
+    SealKeys,
+    seal_key_statements,
+    tenant_policies,
+)
 from asgi_guard.rls.ddl.passwords import password_statement
 from asgi_guard.secret import Secret
 
 from .models import Base, MembershipRow, Note, TenantRow
 from .people import PEOPLE, TENANTS
 
-VARIABLES = RLSVariables()
-POLICIES = tenant_policies(Base.metadata, system_only=["tenants", "memberships"])
+# Sealed: the app signs whom it works for, and the database believes nothing else.
+VARIABLES = RLSVariables(sealed=True)
+POLICIES = tenant_policies(
+    Base.metadata, variables=VARIABLES, system_only=["tenants", "memberships"]
+)
 
 # Sign-in asks the directory before any tenant is bound; its role may read two tables, no more.
 DIRECTORY_ROLE = "app_directory"
@@ -31,10 +40,14 @@ _DIRECTORY = (
 
 @dataclass(frozen=True, slots=True)
 class DatabaseURLs:
-    """Where the app connects, one URL per role; ``repr`` hides the passwords."""
+    """Where the app connects, one URL per role, and what it signs tenants with.
+
+    ``repr`` hides the passwords and the key.
+    """
 
     runtime: URL
     directory: URL
+    seal_keys: SealKeys
 
 
 async def prepare(admin_dsn: str) -> DatabaseURLs:
@@ -47,14 +60,18 @@ async def prepare(admin_dsn: str) -> DatabaseURLs:
     passwords = {
         role: Secret(secrets.token_urlsafe(24)) for role in (VARIABLES.runtime_role, DIRECTORY_ROLE)
     }
+    seal_keys = SealKeys([SealKey.generate()])
     engine = create_async_engine(admin)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_make, passwords)
+            for statement in seal_key_statements(seal_keys, VARIABLES):
+                await connection.exec_driver_sql(statement)
     finally:
         await engine.dispose()
     return DatabaseURLs(
-        *(admin.set(username=role, password=word.reveal()) for role, word in passwords.items())
+        *(admin.set(username=role, password=word.reveal()) for role, word in passwords.items()),
+        seal_keys=seal_keys,
     )
 
 

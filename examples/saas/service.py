@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from asgi_guard.rls import guarded_engine
 
-from .database import DatabaseURLs
+from .database import VARIABLES, DatabaseURLs
 from .events import RecentEvents
 from .identity import DemoIdentity
 from .live import LiveNotes
@@ -36,7 +36,9 @@ class Service:
     def on(cls, urls: DatabaseURLs) -> Service:
         """Build the service on the database behind *urls*; nothing connects yet."""
         return cls(
-            engine=guarded_engine(urls.runtime, pool_size=5),
+            engine=guarded_engine(
+                urls.runtime, pool_size=5, variables=VARIABLES, seal_keys=urls.seal_keys
+            ),
             directory=create_async_engine(urls.directory, pool_size=2),
             runtime_url=urls.runtime,
         )

@@ -41,7 +41,7 @@ def test_the_tour_of_the_demo_holds_and_exits_with_success() -> None:
     told = _run("-m", "asgi_guard.cli", "demo", "--once")
 
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "14 of 14 held." in told.stdout
+    assert "15 of 15 held." in told.stdout
 
 
 def test_the_tour_notices_a_leak() -> None:
