@@ -15,6 +15,7 @@ from asgi_guard.cli.keys import keys
 from asgi_guard.cli.keys_migration import migrate
 from asgi_guard.cli.login import register as register_login
 from asgi_guard.cli.rls import rls
+from asgi_guard.cli.seal import seal
 from asgi_guard.errors import GuardError
 
 __all__ = ["app"]
@@ -29,6 +30,7 @@ app.add_typer(api_keys, name="api-keys")
 app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")
 app.add_typer(rls, name="rls")
+rls.add_typer(seal, name="seal")
 register_login(app)
 keys.add_typer(migrate, name="migrate-hs256")
 
