@@ -16,7 +16,7 @@ from asgi_guard.auth.sessions.file_store import FileSessionStore
 from asgi_guard.cli.login_device import device_login
 from asgi_guard.cli.login_loopback import loopback_login
 from asgi_guard.cli.login_server import AuthorizationServer, Tokens, discover
-from asgi_guard.cli.login_session import keep, renew, revoke
+from asgi_guard.cli.login_session import keep, renew_alone, revoke
 from asgi_guard.cli.login_shell import explained, shown_time
 from asgi_guard.errors import GuardError
 
@@ -128,15 +128,11 @@ def status(
 def renewal(*, session: Name = "default", insecure_http: Http = False) -> None:
     """Get a new access token without asking the person."""
 
-    async def work() -> SessionFacts:
-        with store.load(session) as found:
-            issuer = found.facts.issuer
-        server = await _server(issuer, insecure_http=insecure_http)
-        return await renew(server, store, session)
+    async def connect(issuer: str) -> AuthorizationServer:
+        return await _server(issuer, insecure_http=insecure_http)
 
     with explained():
-        store = FileSessionStore()
-        facts = asyncio.run(work())
+        facts = renew_alone(FileSessionStore(), session, connect=connect)
     typer.echo(f"renewed until {shown_time(facts.access_ends_at or facts.ends_at)}")
 
 

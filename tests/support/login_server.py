@@ -6,7 +6,7 @@ import base64
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -32,6 +32,7 @@ class Provider:
         device: What the token endpoint answers to each device poll, in turn; then tokens.
         metadata: Overrides members of its metadata.
         token: Overrides members of a token answer.
+        meanwhile: Happens while a renewal is under way; may return an error to refuse it with.
     """
 
     def __init__(self, port: int) -> None:
@@ -45,6 +46,7 @@ class Provider:
         self.codes: dict[str, dict[str, str]] = {}
         self.refresh: set[str] = set()
         self.revoked: list[str] = []
+        self.meanwhile: Callable[[], object] = lambda: None
         self.app = Starlette(
             routes=[
                 Route("/.well-known/oauth-authorization-server", self.describe),
@@ -135,7 +137,8 @@ class Provider:
         if form["refresh_token"] not in self.refresh:
             return "invalid_grant"
         self.refresh.discard(form["refresh_token"])
-        return ""
+        error = self.meanwhile()
+        return error if isinstance(error, str) else ""
 
     def password_error(self, form: dict[str, str]) -> str:
         return "" if (form["username"], form["password"]) == ("alice", "right") else "invalid_grant"

@@ -45,15 +45,23 @@ class LocalSession:
         with store.load() as session:
             send(session.reveal("access_token"))
 
-    At the end of the block, and at the end of the session, the secrets are overwritten.
+    At the end of the block, and at the end of the session, the secrets are overwritten. ``mark``
+    is another for each time that a session is saved, and no secret.
     """
 
-    __slots__ = ("_clock", "_content", "_places", "facts")
+    __slots__ = ("_clock", "_content", "_places", "facts", "mark")
 
     def __init__(
-        self, facts: SessionFacts, content: bytearray, places: Places, *, clock: Clock
+        self,
+        facts: SessionFacts,
+        content: bytearray,
+        places: Places,
+        *,
+        mark: bytes = b"",
+        clock: Clock,
     ) -> None:
         self.facts = facts
+        self.mark = mark
         keep_from_swap(content)
         self._content = content
         self._places = places

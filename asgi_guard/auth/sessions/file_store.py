@@ -8,31 +8,27 @@ either, for its key is gone. Against a program that runs as the same person noth
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.events import emit
-from asgi_guard._internal.extras import require_extra
 from asgi_guard._internal.owner_files import OwnerFolder
-from asgi_guard._internal.private_files import check_private_folder
-from asgi_guard.auth.sessions.file_content import Places, joined, parsed
+from asgi_guard._internal.private_files import check_private_folder, locked
+from asgi_guard.auth.sessions.file_content import joined
 from asgi_guard.auth.sessions.file_envelope import LONGEST, Header, opened, read_header, sealed
+from asgi_guard.auth.sessions.file_facts import read, written
 from asgi_guard.auth.sessions.file_keys import FileKeyRing
-from asgi_guard.auth.sessions.file_memory import scratch, wipe
+from asgi_guard.auth.sessions.file_memory import scratch
+from asgi_guard.auth.sessions.file_places import SUFFIX, default_folder, is_name, session_file
 from asgi_guard.auth.sessions.file_session import LocalSession, SessionFacts
 from asgi_guard.errors import AuthenticationError, ConfigError
 from asgi_guard.protocols import Clock
 
 __all__ = ["FileSessionStore"]
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_SUFFIX: Final = ".session"
-_CLOCK_SLACK: Final = 60.0
 _MOST_SECONDS: Final = 12 * 3600.0
 _ROOM: Final = 1024  # for facts and framing
 
@@ -66,9 +62,10 @@ class FileSessionStore:
     ) -> None:
         if not max_seconds > 0:
             raise ConfigError("FileSessionStore.max_seconds", f"is {max_seconds}", "Pass seconds.")
-        files = Path(folder) if folder else _default_folder("state", app) / "sessions"
-        keys = Path(key_folder) if key_folder else _default_folder("data", app) / "session-keys"
-        if files.absolute() == keys.absolute():
+        files = Path(folder) if folder else default_folder("state", app) / "sessions"
+        keys = Path(key_folder) if key_folder else default_folder("data", app) / "session-keys"
+        files, keys = files.absolute(), keys.absolute()  # wherever the program goes later
+        if files == keys:
             raise ConfigError("FileSessionStore.key_folder", "is the folder itself", "Part them.")
         with _reported(""):
             self._files = OwnerFolder(files)
@@ -87,6 +84,7 @@ class FileSessionStore:
         scopes: frozenset[str] = frozenset(),
         access_ends_at: float | None = None,
         started_at: float | None = None,
+        instead_of: bytes | None = None,
     ) -> SessionFacts:
         """Put a session in the place of *name*, under a new key; the old one's key is destroyed.
 
@@ -99,8 +97,10 @@ class FileSessionStore:
             scopes: What the tokens grant.
             access_ends_at: Unix seconds of the access token's end.
             started_at: Unix seconds of the login that is renewed; now by default.
+            instead_of: `LocalSession.mark` of the one that must still be there.
 
         Raises:
+            AuthenticationError: ``session_replaced``: it is not, by a logout or another login.
             ConfigError: A name is none, the end has passed, it is too long, or the folder is not
                 private.
         """
@@ -116,13 +116,13 @@ class FileSessionStore:
         )
         if not facts.ends_at > now:
             raise ConfigError("FileSessionStore.save", "ends_at has passed", "Log in again.")
-        file = _file(name)
-        with self._held(name), scratch(joined(_json(facts), secrets)) as content:
+        file = session_file(name)
+        with self._held(name), scratch(joined(written(facts), secrets)) as content:
             if len(content) > LONGEST - _ROOM:
                 raise ConfigError(
                     "session.secrets", "are too long", f"Keep to {LONGEST // 1024} KiB."
                 )
-            before = self._header(file)
+            before = self._unchanged(file, instead_of)
             key_id, key = self._ring.make(ends_at=facts.ends_at, now=now)
             header = Header(key_id, 1 if before is None else before.version + 1, facts.ends_at)
             with scratch(key):
@@ -142,7 +142,7 @@ class FileSessionStore:
                 ``session_keys_torn``.
             ConfigError: The file or a folder is a link, another user's, or open to others.
         """
-        file, now = _file(name), self._clock.now()
+        file, now = session_file(name), self._clock.now()
         with self._held(name):
             sealed_content = self._files.read(file, limit=LONGEST)
             if sealed_content is None:
@@ -157,17 +157,20 @@ class FileSessionStore:
                 raise AuthenticationError("session_expired")
             with scratch(key):
                 content = opened(sealed_content, key=key, name=name)
-            facts, places = _facts(content, now)
-            return LocalSession(facts, content, places, clock=self._clock)
+            facts, places = read(content, now=now)
+            return LocalSession(facts, content, places, mark=header.key_id, clock=self._clock)
 
-    def remove(self, name: str = "default") -> bool:
+    def remove(self, name: str = "default", *, mark: bytes | None = None) -> bool:
         """Delete a session's file and destroy its key; tell whether there was one.
 
         A file that is torn, altered, open to others or a link goes too.
+
+        Raises:
+            AuthenticationError: ``session_replaced``: it is not the one with *mark* any more.
         """
-        file = _file(name)
+        file = session_file(name)
         with self._held(name):
-            header = self._header(file)
+            header = self._unchanged(file, mark)
             there = os.path.lexists(self._files.path / file)
             self._drop(file, header.key_id if header else None)
         if there:
@@ -181,8 +184,24 @@ class FileSessionStore:
 
     def names(self) -> list[str]:
         """List the sessions whose files are there, ended ones included."""
-        found = (path.name.removesuffix(_SUFFIX) for path in self._files.path.glob(f"*{_SUFFIX}"))
-        return sorted(name for name in found if _NAME.fullmatch(name))
+        found = (path.name.removesuffix(SUFFIX) for path in self._files.path.glob(f"*{SUFFIX}"))
+        return sorted(name for name in found if is_name(name))
+
+    @contextmanager
+    def alone(self, name: str = "default") -> Iterator[None]:
+        """Wait until no other process renews *name*, and keep them waiting for the block.
+
+        A refresh token is good for one use. Only those who enter here wait for each other; nobody
+        else does, a logout least of all.
+        """
+        with locked(self._ring.folder.path / (session_file(name) + ".lock")):
+            yield
+
+    def _unchanged(self, file: str, mark: bytes | None) -> Header | None:
+        found = self._header(file)
+        if mark is not None and (found is None or found.key_id != mark):
+            raise AuthenticationError("session_replaced")
+        return found
 
     def _header(self, file: str) -> Header | None:
         """Return what the file in the way says of itself, if it is any file of ours."""
@@ -219,32 +238,3 @@ def _reported(name: str) -> Iterator[None]:
 
 def _report(name: str, reason: str) -> None:
     emit("SESSION_FILE_REFUSED", outcome="denied", reason=reason, details={"session": name})
-
-
-def _facts(content: bytearray, now: float) -> tuple[SessionFacts, Places]:
-    try:
-        about, places = parsed(content)
-        facts = SessionFacts(**{**about, "scopes": frozenset(about.get("scopes", ()))})
-    except (AuthenticationError, TypeError):
-        wipe(content)
-        raise AuthenticationError("session_file_format") from None
-    if facts.ends_at <= now or facts.started_at > now + _CLOCK_SLACK:
-        wipe(content)
-        ended = facts.ends_at <= now  # the ring said otherwise, and nothing seals the ring
-        raise AuthenticationError("session_expired" if ended else "session_file_future")
-    return facts, places
-
-
-def _json(facts: SessionFacts) -> dict[str, Any]:
-    return {**asdict(facts), "scopes": sorted(facts.scopes)}
-
-
-def _file(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ConfigError("session name", f"{name!r} is none", "Write e.g. 'default'.")
-    return name + _SUFFIX
-
-
-def _default_folder(kind: str, app: str) -> Path:
-    folders = require_extra("platformdirs", feature="FileSessionStore without folders", extra="cli")
-    return Path(getattr(folders, f"user_{kind}_path")(app, appauthor=False))
