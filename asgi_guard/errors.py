@@ -29,6 +29,7 @@ __all__ = [
     "CrossOriginError",
     "DPoPNonceError",
     "DPoPProofError",
+    "EnvelopeRefusedError",
     "ExpansionError",
     "GuardError",
     "InsufficientScopeError",
@@ -269,6 +270,25 @@ class TenantAccessError(RejectionError):
     """Unknown, foreign, suspended and deleted tenants: one answer, byte for byte."""
 
     code = "tenant_not_found"
+    status = 404
+    title = "Not found"
+
+
+class EnvelopeRefusedError(RejectionError):
+    """A job came without an envelope, or with one that does not hold; it has not run.
+
+    Trying again changes nothing: the integrations let such a job fail, and do not retry it.
+    """
+
+    code = "envelope_refused"
+    status = 403
+    title = "Job refused"
+
+
+class NotOwnedError(RejectionError):
+    """A thread, session or history was named that is another's, or nobody's: one answer for both."""
+
+    code = "not_found"
     status = 404
     title = "Not found"
 

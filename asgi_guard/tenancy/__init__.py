@@ -7,8 +7,11 @@ users in one process.
 
 from __future__ import annotations
 
+from asgi_guard.tenancy.cache import TenantCache
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import current_context, require_context, use_context
+from asgi_guard.tenancy.envelope import ContextEnvelope, OpenedEnvelope
+from asgi_guard.tenancy.envelope_keys import EnvelopeKey, EnvelopeKeys
 from asgi_guard.tenancy.fail_closed import FailClosedMiddleware, expect_violation
 from asgi_guard.tenancy.membership import Membership, Memberships, Status
 from asgi_guard.tenancy.membership_cache import CachedMemberships
@@ -33,15 +36,20 @@ __all__ = [
     "CachedMemberships",
     "ChainResolver",
     "ClaimResolver",
+    "ContextEnvelope",
     "CustomResolver",
+    "EnvelopeKey",
+    "EnvelopeKeys",
     "ExecutionState",
     "FailClosedMiddleware",
     "HeaderResolver",
     "Membership",
     "Memberships",
+    "OpenedEnvelope",
     "PathResolver",
     "Status",
     "SubdomainResolver",
+    "TenantCache",
     "TenantContextMiddleware",
     "TenantIdShape",
     "TenantResolver",
