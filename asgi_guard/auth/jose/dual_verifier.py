@@ -43,7 +43,8 @@ class DualAlgorithmVerifier:
         clock: Where "now" comes from.
 
     Raises:
-        ConfigError: The two sides are not of two families, or there is no end within a year.
+        ConfigError: The two sides are not of two families, the legacy one knows fewer types of
+            token or no revocations, or there is no end within a year.
 
     Stands wherever a `TokenVerifier` does. `counts` says how many tokens of each algorithm were
     accepted. Legacy ones also leave ``LEGACY_TOKEN_ACCEPTED``, at most once a minute, with how
@@ -63,6 +64,14 @@ class DualAlgorithmVerifier:
             raise ConfigError("current", "takes symmetric algorithms", "Pass e.g. RS256 only.")
         if not set(legacy.policy.algorithms) <= symmetric:
             raise ConfigError("legacy", "takes asymmetric algorithms", "Pass e.g. HS256 only.")
+        if not set(current.policy.types) <= set(legacy.policy.types):
+            raise ConfigError("legacy", f"does not judge {current.policy.types}", "Name the types.")
+        if current.asks_for_revocations and not legacy.asks_for_revocations:
+            raise ConfigError(
+                "legacy",
+                "is not asked what was revoked, so a revoked user's old token goes on",
+                "Give it the revocations that `current` has.",
+            )
         if type(until) not in {int, float} or not 0 < until <= clock.now() + _LONGEST:
             raise ConfigError("until", f"is {until!r}", "Pass Unix seconds, a year ahead at most.")
         self._current, self._legacy = current, legacy
@@ -94,6 +103,20 @@ class DualAlgorithmVerifier:
         judged = self._judged(token, token_type)
         del token
         return await without_frames(judged)
+
+    async def check_again(self, found: VerifiedToken) -> None:
+        """Refuse what was verified a while ago and holds no more; see `TokenVerifier.check_again`.
+
+        Raises:
+            AuthenticationError: It has ended, or is of the legacy side, whose time is over.
+            UnavailableError: The keys, or the revocations, cannot be had now.
+        """
+        if found.algorithm not in self._legacy_algorithms:
+            await self._current.check_again(found)
+            return
+        if self._clock.now() >= self._until:
+            refuse("legacy_algorithm_ended", found.details)
+        await self._legacy.check_again(found)
 
     async def _judged(self, token: bytes | str, token_type: str) -> VerifiedToken:
         raw = token_bytes(token)

@@ -66,6 +66,10 @@ class TokenVerifier:
             raise ConfigError("keys", "is no source of keys", "Pass a KeyManager or a KeySet.")
         if cache_size < 0:
             raise ConfigError("cache_size", f"is {cache_size}", "Pass 0 or more.")
+        if not isinstance(revocations, TokenRevocations | None):
+            raise ConfigError("revocations", "are none", "Pass TokenRevocations, or None.")
+        if revocations is not None:
+            revocations.check_policy(policy)
         self.policy = policy
         self._keys = keys
         self._algorithms = {*policy.algorithms}
@@ -94,6 +98,21 @@ class TokenVerifier:
         del token
         return await without_frames(judged)
 
+    async def check_again(self, found: VerifiedToken) -> None:
+        """Refuse what was verified a while ago and holds no more; for what stays open on it.
+
+        Raises:
+            AuthenticationError: It has expired or was revoked, or its key was taken away.
+            UnavailableError: The keys, or the revocations, cannot be had now.
+        """
+        if self._clock.now() >= found.expires_at:
+            refuse("token_expired", found.details)
+        if self._keys.find(found.kid, found.algorithm) is None:
+            await self._keys.look_again(found.kid)
+            if self._keys.find(found.kid, found.algorithm) is None:
+                refuse("key_unknown", found.details)
+        await self._check_revoked(found)
+
     async def _judged(self, token: bytes | str, token_type: str) -> VerifiedToken:
         raw = token_bytes(token)
         if token_type not in self._rules:
@@ -104,13 +123,21 @@ class TokenVerifier:
         found = self._cache.get(name, keys=self._keys, now=self._clock.now())
         if found is None:
             found = await self._verified_now(raw, token_type, name)
+        await self._check_revoked(found)
+        return found
+
+    async def _check_revoked(self, found: VerifiedToken) -> None:
         if self._is_revoked is not None and self._is_revoked(found):
             refuse("token_revoked", found.details)
         # Not about logout tokens: one that is sent again is about a session that has ended.
-        ends = self._revocations if token_type != _LOGOUT else None
+        ends = self._revocations if found.token_type != _LOGOUT else None
         if ends is not None and await ends.is_revoked(found):
             refuse("token_revoked", found.details)
-        return found
+
+    @property
+    def asks_for_revocations(self) -> bool:
+        """Whether a token can end before its time here."""
+        return self._is_revoked is not None or self._revocations is not None
 
     @property
     def cache_counts(self) -> CacheCounts:

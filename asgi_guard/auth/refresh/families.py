@@ -9,9 +9,15 @@ from typing import NamedTuple
 from asgi_guard.auth.refresh.family import Family
 from asgi_guard.protocols import Clock, KeyValueStore
 
-__all__ = ["Families", "Found"]
+__all__ = ["Families", "Found", "new_name"]
 
+_NAME_BYTES = 16
 _MARGIN = 120.0  # seconds a record outlives its tokens, for clocks that differ
+
+
+def new_name() -> str:
+    """Return a name for a family, or a token's ``jti``, that nobody has had."""
+    return secrets.token_urlsafe(_NAME_BYTES)
 
 
 class Found(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,7 +11,8 @@ from asgi_guard.auth.jose.issuer import TokenIssuer
 from asgi_guard.auth.jose.revocations import TokenRevocations
 from asgi_guard.auth.jose.verified_token import VerifiedToken
 from asgi_guard.auth.jose.verifier import TokenVerifier
-from asgi_guard.auth.refresh.families import Families
+from asgi_guard.auth.refresh.endings import RefreshEndings
+from asgi_guard.auth.refresh.families import Families, new_name
 from asgi_guard.auth.refresh.family import Family
 from asgi_guard.auth.refresh.grant import (
     RefreshGrant,
@@ -31,11 +31,10 @@ _DAY: Final = 86_400.0
 _LONGEST_GRACE: Final = 60.0
 _LONGEST_FAMILY: Final = 30 * _DAY
 _TYPE: Final = "refresh"
-_ID_BYTES: Final = 16
 _ATTEMPTS: Final = 4  # each failed one means that another process was faster
 
 
-class RefreshTokens:
+class RefreshTokens(RefreshEndings):
     """Refresh tokens that work once, in families that end together.
 
     A token that was rotated and comes back within *grace* is taken for one whose reply was lost:
@@ -86,8 +85,8 @@ class RefreshTokens:
             raise ConfigError("absolute", f"is {absolute!r}", "Pass up to 30 days, in seconds.")
         self._issuer, self._verifier = issuer, verifier
         self._grace, self._absolute = grace, absolute
-        self._access, self._clock = access, clock
-        self._families = Families(store, issuer=policy.issuer, absolute=absolute, clock=clock)
+        families = Families(store, issuer=policy.issuer, absolute=absolute, clock=clock)
+        super().__init__(families, issuer=policy.issuer, access=access, clock=clock)
 
     async def start(
         self,
@@ -127,8 +126,8 @@ class RefreshTokens:
                 issued_at=now,
                 expires_at=0,
                 user_mark=await self._families.user_mark(subject),
-            ).rotated(_new_id(), now=now, lifetime=self._lifetime)
-            name = _new_id()
+            ).rotated(new_name(), now=now, lifetime=self._lifetime)
+            name = new_name()
             token = await self._sign(name, family, case)
             await self._families.begin(name, family)
             return grant_of(name, family, token, family.scopes)
@@ -199,39 +198,6 @@ class RefreshTokens:
             return False
         return True
 
-    async def revoke_family(self, family: str) -> bool:
-        """End one family; return whether there was one.
-
-        Raises:
-            UnavailableError: The store does not answer; it may not be revoked.
-        """
-        with reported("REFRESH_REVOKED", clock=self._clock) as case:
-            return await self._end(family, "refresh_family_revoked", case)
-
-    async def revoke_session(self, session_id: str) -> None:
-        """End every family of a session, also one that begins later.
-
-        Raises:
-            UnavailableError: The store does not answer; it may not be revoked.
-        """
-        with reported("REFRESH_REVOKED", clock=self._clock) as case:
-            case.details["session_sha256"] = hashed(session_id)
-            await self._families.end_session(session_id)
-            if self._access is not None:
-                await self._access.end("session", session_id)
-
-    async def revoke_user(self, subject: str) -> None:
-        """End every family of a user that has begun before: "log out everywhere".
-
-        Raises:
-            UnavailableError: The store does not answer; it may not be revoked.
-        """
-        with reported("REFRESH_REVOKED", clock=self._clock) as case:
-            case.details["user_sha256"] = hashed(subject)
-            await self._families.end_user(subject)
-            if self._access is not None:
-                await self._access.end("user", subject)
-
     @property
     def _lifetime(self) -> int:
         return self._issuer.policy.refresh_lifetime
@@ -264,7 +230,7 @@ class RefreshTokens:
         case.details["lost_reply"] = standing == "lost_reply"
         if standing == "lost_reply":
             return await self._sign(name, family, case)
-        rotated = family.rotated(_new_id(), now=now, lifetime=self._lifetime)
+        rotated = family.rotated(new_name(), now=now, lifetime=self._lifetime)
         # Signed first: a token that cannot be signed now must not have used up the one before.
         token = await self._sign(name, rotated, case)
         if not await self._families.replace(name, stored, rotated):
@@ -282,15 +248,3 @@ class RefreshTokens:
         )
         case.details |= {"family_sha256": hashed(name), "next_jti_sha256": token.jti_sha256}
         return token
-
-    async def _end(self, name: str, reason: str, case: Case) -> bool:
-        case.details["family_sha256"] = hashed(name)
-        ended = await self._families.end(name, reason)
-        case.family = ended or case.family
-        if self._access is not None:
-            await self._access.end("family", name)
-        return ended is not None
-
-
-def _new_id() -> str:
-    return secrets.token_urlsafe(_ID_BYTES)
