@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
+
+import anyio
 
 from asgi_guard._internal.asgi import single_header
 from asgi_guard._internal.clock import SYSTEM_CLOCK
@@ -12,6 +15,8 @@ from asgi_guard.auth.jose.policy import JwtPolicy
 from asgi_guard.auth.jose.refusal import refuse
 from asgi_guard.auth.jose.verification_key import VerificationKey
 from asgi_guard.auth.jose.verifier import TokenVerifier
+from asgi_guard.auth.socket_lease import Ticker
+from asgi_guard.auth.token_sockets import SocketChecks
 from asgi_guard.errors import ConfigError, RequestInvalidError
 from asgi_guard.protocols import Clock, Principal, Scope
 
@@ -27,18 +32,29 @@ class BearerAuthenticator:
 
     Args:
         verifier: Whose policy has the type ``access``.
+        check_sockets_every: Seconds within which a WebSocket is closed whose token was revoked
+            or has expired, or whose key was taken away; besides those for which the verifier's
+            revocations believe an answer.
+        socket_ticker: Waits between these checks.
 
     Raises:
-        ConfigError: It has not.
+        ConfigError: It has not, or the seconds are not above 0 to 60.
     """
 
     challenges: Final = (b"Bearer",)
 
-    def __init__(self, verifier: TokenVerifier | DualAlgorithmVerifier) -> None:
+    def __init__(
+        self,
+        verifier: TokenVerifier | DualAlgorithmVerifier,
+        *,
+        check_sockets_every: float = 10.0,
+        socket_ticker: Ticker = anyio.sleep,
+    ) -> None:
         known = isinstance(verifier, TokenVerifier | DualAlgorithmVerifier)
         if not known or "access" not in verifier.policy.types:
             raise ConfigError("verifier", "verifies no access tokens", "Pass a TokenVerifier.")
         self._verifier = verifier
+        self._sockets = SocketChecks(every=check_sockets_every, ticker=socket_ticker)
 
     async def authenticate(self, scope: Scope) -> Principal | None:
         """Return who the bearer token speaks for; None if the connection carries none.
@@ -56,6 +72,7 @@ class BearerAuthenticator:
         verified = await judged
         if verified.is_bound:
             refuse("token_bound_to_a_key", verified.details)
+        self._sockets.watch(scope, partial(self._verifier.check_again, verified))
         return verified.principal
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
+
+import anyio
 
 from asgi_guard._internal.asgi import single_header
 from asgi_guard.auth.api_keys.grants import AUTH_METHOD
 from asgi_guard.auth.api_keys.service import APIKeyService
+from asgi_guard.auth.socket_lease import Ticker
+from asgi_guard.auth.token_sockets import SocketChecks
 from asgi_guard.errors import AuthenticationError, ConfigError, RequestInvalidError
 from asgi_guard.protocols import Principal, Scope
 from asgi_guard.secret import Secret
@@ -32,9 +37,13 @@ class APIKeyAuthenticator:
     Args:
         service: Knows the keys.
         header: Name of the header of its own; None reads ``Authorization`` alone.
+        check_sockets_every: Seconds within which a WebSocket is closed whose key was revoked,
+            besides those for which an answer of the store is believed. All sockets of one key
+            share an answer.
+        socket_ticker: Waits between these checks.
 
     Raises:
-        ConfigError: The header is no header name.
+        ConfigError: The header is no header name, or the seconds are not above 0 to 60.
 
     Put it before an authenticator that takes every bearer token for its own. Refusals are counted
     by wrapping it in a `ThrottledAuthenticator`.
@@ -47,11 +56,14 @@ class APIKeyAuthenticator:
         service: APIKeyService,
         *,
         header: str | None = "X-API-Key",
+        check_sockets_every: float = 1.5,
+        socket_ticker: Ticker = anyio.sleep,
     ) -> None:
         if header is not None and not (header.isascii() and header.replace("-", "").isalnum()):
             raise ConfigError("header", f"{header!r} is no header name", "Write 'X-API-Key'.")
         self._service = service
         self._header = None if header is None else header.lower().encode()
+        self._sockets = SocketChecks(every=check_sockets_every, ticker=socket_ticker)
 
     async def authenticate(self, scope: Scope) -> Principal | None:
         """Return whom the key acts for; None if the connection carries none.
@@ -69,6 +81,7 @@ class APIKeyAuthenticator:
         except AuthenticationError as refusal:
             refusal.headers = ((b"www-authenticate", presented.challenge),)
             raise
+        self._sockets.watch(scope, partial(self._service.check_again, record))
         return Principal(
             user_id=record.user_id,
             tenant_id=record.tenant_id,

@@ -129,6 +129,15 @@ class APIKeyService:
         record, _ = await self._verifier.judge(key)
         return record
 
+    async def check_again(self, record: APIKey) -> None:
+        """Refuse what `judge` returned a while ago and opens nothing now.
+
+        Raises:
+            AuthenticationError: It was revoked, has expired, or is gone.
+            UnavailableError: The store does not answer.
+        """
+        await self._verifier.check_again(record)
+
     async def rotate(
         self,
         key_id: str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.events import emit
 from asgi_guard.auth.api_keys.key_format import KeyFormat
@@ -106,14 +108,18 @@ class APIKeyVerifier:
         del plain  # error trackers record locals
         if not digests:
             raise AuthenticationError("api_key_malformed")
-        record, fresh = await self._lookups.find(digests)
-        reason = self.defect(record)
-        if record is None or reason:
-            refusal = AuthenticationError(reason)
-            refusal.details = {} if record is None else {"api_key_id": record.key_id}
-            raise refusal
+        record, fresh = await self._find(digests)
         self._used.note(record)
         return record, fresh
+
+    async def check_again(self, record: APIKey) -> None:
+        """Refuse what `judge` returned a while ago and opens nothing now.
+
+        Raises:
+            AuthenticationError: It was revoked, has expired, or is gone.
+            UnavailableError: The store does not answer.
+        """
+        await self._find((record.digest,))
 
     def defect(self, record: APIKey | None) -> str:
         """Return why *record* opens nothing now, or ``""``."""
@@ -129,6 +135,15 @@ class APIKeyVerifier:
     async def close(self) -> None:
         """Wait for what is still being written; for an app's shutdown."""
         await self._used.drain()
+
+    async def _find(self, digests: Sequence[bytes]) -> tuple[APIKey, bool]:
+        record, fresh = await self._lookups.find(digests)
+        reason = self.defect(record)
+        if record is None or reason:
+            refusal = AuthenticationError(reason)
+            refusal.details = {} if record is None else {"api_key_id": record.key_id}
+            raise refusal
+        return record, fresh
 
     def _tell(self, record: APIKey, client: str | None, request_id: str | None) -> None:
         emit(

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
+
+import anyio
 
 from asgi_guard._internal.asgi import single_header
 from asgi_guard.auth.announced import announce
 from asgi_guard.auth.dpop.validator import DPoPValidator
+from asgi_guard.auth.jose.dual_verifier import DualAlgorithmVerifier
 from asgi_guard.auth.jose.refusal import without_frames
 from asgi_guard.auth.jose.verified_token import VerifiedToken
 from asgi_guard.auth.jose.verifier import TokenVerifier
+from asgi_guard.auth.socket_lease import Ticker
+from asgi_guard.auth.token_sockets import SocketChecks
 from asgi_guard.errors import (
     AuthenticationError,
     ConfigError,
@@ -32,6 +38,8 @@ class DPoPAuthenticator:
     Args:
         verifier: Of the token; its policy has the type ``access``.
         validator: Of the proof.
+        check_sockets_every: As of a `BearerAuthenticator`.
+        socket_ticker: As of a `BearerAuthenticator`.
 
     Raises:
         ConfigError: One of them is something else.
@@ -43,13 +51,22 @@ class DPoPAuthenticator:
     as this one refuses those that are not.
     """
 
-    def __init__(self, verifier: TokenVerifier, *, validator: DPoPValidator) -> None:
-        if not isinstance(verifier, TokenVerifier) or "access" not in verifier.policy.types:
+    def __init__(
+        self,
+        verifier: TokenVerifier | DualAlgorithmVerifier,
+        *,
+        validator: DPoPValidator,
+        check_sockets_every: float = 10.0,
+        socket_ticker: Ticker = anyio.sleep,
+    ) -> None:
+        known = isinstance(verifier, TokenVerifier | DualAlgorithmVerifier)
+        if not known or "access" not in verifier.policy.types:
             raise ConfigError("verifier", "verifies no access tokens", "Pass a TokenVerifier.")
         if not isinstance(validator, DPoPValidator):
             raise ConfigError("validator", "is no DPoPValidator", "Pass one.")
         self._verifier = verifier
         self._validator = validator
+        self._sockets = SocketChecks(every=check_sockets_every, ticker=socket_ticker)
         self._challenge = b'DPoP algs="%b"' % validator.policy.names.encode()
 
     @property
@@ -98,6 +115,7 @@ class DPoPAuthenticator:
         if nonce is not None:
             # Section 8.2: a nonce that a cache hands out later is stale.
             announce(scope, (b"dpop-nonce", nonce.encode()), (b"cache-control", b"no-store"))
+        self._sockets.watch(scope, partial(self._verifier.check_again, verified))
         return replace(_principal(verified), auth_method="dpop")
 
     def _line(self, error: str) -> tuple[bytes, bytes]:

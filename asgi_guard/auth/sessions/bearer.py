@@ -77,5 +77,6 @@ class WebSocketBearer:
         mine.echo = echo
         if lease is not None:
             mine.check, mine.subscribe = lease.check, lease.subscribe
-            mine.every, mine.ticker, mine.expires_at = lease.every, lease.ticker, lease.expires_at
+            mine.every, mine.ticker = lease.every, lease.ticker
+            mine.expires_at, mine.clock = lease.expires_at, lease.clock
         return principal

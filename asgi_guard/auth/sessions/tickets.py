@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -19,6 +21,7 @@ from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.principal import principal_of
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import problem_body
+from asgi_guard.auth.jose.revocations import TokenRevocations
 from asgi_guard.auth.jose.strict_json import frozen, strict_object
 from asgi_guard.auth.sessions.identifiers import new_sid, session_id_of
 from asgi_guard.auth.sessions.offers import take_from_query, take_offered
@@ -27,7 +30,8 @@ from asgi_guard.auth.sessions.reporting import reported
 from asgi_guard.auth.sessions.service import SessionService
 from asgi_guard.auth.sessions.session import AUTH_METHOD
 from asgi_guard.auth.sessions.sockets import watch_session
-from asgi_guard.auth.socket_lease import lease_of
+from asgi_guard.auth.socket_lease import Ticker, lease_of
+from asgi_guard.auth.token_sockets import SocketChecks
 from asgi_guard.errors import (
     AuthenticationError,
     ConfigError,
@@ -41,6 +45,7 @@ from asgi_guard.secret import Secret
 __all__ = ["TicketAuthenticator", "WebSocketTicket", "WebSocketTickets"]
 
 _NAME: Final = "ticket"
+_OF_TOKENS: Final = frozenset({"bearer", "dpop"})
 _LONGEST: Final = 60.0
 _MOST_BYTES: Final = 16 * 1024
 
@@ -65,11 +70,16 @@ class WebSocketTickets:
         store: Where they wait; the same for all processes.
         sessions: Knows the sessions of principals that have one; the ticket of a session that
             has ended opens nothing.
+        revocations: Of the tokens with which tickets are fetched, if they can be revoked: a
+            ticket, and the socket that it opened, then end with the token.
         expires_in: Seconds; at most 60.
+        check_sockets_every: Seconds within which the socket of a revoked token is closed,
+            besides those for which *revocations* believe an answer.
+        socket_ticker: Waits between these checks.
         clock: Where "now" comes from.
 
     Raises:
-        ConfigError: *expires_in* is out of range.
+        ConfigError: A number is out of range, or *revocations* are something else.
     """
 
     def __init__(
@@ -77,13 +87,20 @@ class WebSocketTickets:
         store: KeyValueStore,
         *,
         sessions: SessionService | None = None,
+        revocations: TokenRevocations | None = None,
         expires_in: float = 30.0,
+        check_sockets_every: float = 10.0,
+        socket_ticker: Ticker = anyio.sleep,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not 0 < expires_in <= _LONGEST:
             raise ConfigError("WebSocketTickets.expires_in", f"is {expires_in}", "Pass 1 to 60.")
+        if not isinstance(revocations, TokenRevocations | None):
+            raise ConfigError("revocations", "are none", "Pass TokenRevocations, or None.")
         self._store = store
         self._sessions = sessions
+        self._revocations = revocations
+        self._sockets = SocketChecks(every=check_sockets_every, ticker=socket_ticker)
         self._expires_in = expires_in
         self._clock = clock
 
@@ -141,13 +158,19 @@ class WebSocketTickets:
             raise AuthenticationError("ticket_late")
         principal = _principal(waiting["principal"])
         if principal.auth_method != AUTH_METHOD:
-            return self._unless_late(principal)
+            return await self._of_credential(principal, scope)
         return await self._of_session(principal, scope)
 
-    def _unless_late(self, principal: Principal) -> Principal:
+    async def _of_credential(self, principal: Principal, scope: Scope) -> Principal:
+        await self._check_again(principal)
+        self._sockets.watch(scope, partial(self._check_again, principal))
+        return principal
+
+    async def _check_again(self, principal: Principal) -> None:
         if principal.expires_at is not None and self._clock.now() >= principal.expires_at:
             raise AuthenticationError("ticket_credential_expired")
-        return principal
+        if self._revocations is not None and principal.auth_method in _OF_TOKENS:
+            await self._revocations.check_claims(principal.claims)
 
     async def _of_session(self, principal: Principal, scope: Scope) -> Principal:
         if self._sessions is None or principal.session_id is None:
