@@ -19,6 +19,8 @@ __all__ = ["PublicPaths"]
 
 # pchar without percent-encoding and ";" (RFC 3986 section 3.3); some routers cut at ";".
 _CANONICAL: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
+_TENANT: Final = "{tenant}"
+_SEGMENT: Final = "[A-Za-z0-9._~-]+"
 _DOT_SEGMENT: Final = re.compile(r"/\.\.?(?=/|\Z)")
 
 
@@ -26,42 +28,58 @@ class PublicPaths:
     """The paths that are served to anyone, with no tenant.
 
     Args:
-        patterns: ``"/health"`` for that path alone, ``"/static/*"`` for all below it.
+        patterns: ``"/health"`` for that path alone, ``"/static/*"`` for all below it; a whole
+            segment ``{tenant}`` stands for any one segment: ``"/t/{tenant}/auth/login/*"``.
 
     Raises:
         ConfigError: A pattern is not a canonical path, or has ``*`` anywhere but as its last
             whole segment; or it is ``"/*"``, which would make everything public.
     """
 
-    __slots__ = ("_exact", "_prefixes")
+    __slots__ = ("_exact", "_prefixes", "_shapes")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         if isinstance(patterns, str):
             raise ConfigError("public_paths", "is one string", f"Pass ({patterns!r},).")
         exact: set[str] = set()
         prefixes: list[str] = []
+        shapes: list[str] = []
         for pattern in patterns:
             below = pattern.endswith("/*")
             stem = pattern[:-1] if below else pattern
-            if pattern == "/*" or "*" in stem or not _is_canonical(stem):
+            if not _is_sound(pattern, stem):
                 raise ConfigError(
                     "public_paths",
                     f"{pattern!r} is not a canonical path",
                     "Use /health for one path, /static/* for all below one.",
                 )
-            if below:
+            if _TENANT in stem:
+                shape = re.escape(stem).replace(re.escape(_TENANT), _SEGMENT)
+                shapes.append(shape + ".*" if below else shape)
+            elif below:
                 prefixes.append(stem)
             else:
                 exact.add(stem)
         self._exact = frozenset(exact)
         self._prefixes = tuple(prefixes)
+        self._shapes = re.compile("|".join(shapes)) if shapes else None
 
     def cover(self, scope: Scope) -> bool:
         """Tell whether *scope* may be served without a tenant."""
         path = path_below_root(scope)
-        if path not in self._exact and not path.startswith(self._prefixes):
+        known = path in self._exact or path.startswith(self._prefixes)
+        if not known and (self._shapes is None or not self._shapes.fullmatch(path)):
             return False
         return _is_canonical(path) and _sent_as_read(scope)
+
+
+def _is_sound(pattern: str, stem: str) -> bool:
+    if pattern == "/*" or "*" in stem or not _is_canonical(stem.replace(_TENANT, "t")):
+        return False
+    segments = stem.split("/")
+    whole = segments.count(_TENANT) == stem.count(_TENANT) <= 1
+    # "/{tenant}/*" would make everything public, and "/{tenant}" every first segment.
+    return whole and (_TENANT not in stem or any(each not in {"", _TENANT} for each in segments))
 
 
 def _is_canonical(path: str) -> bool:

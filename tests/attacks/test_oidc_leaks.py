@@ -84,7 +84,7 @@ async def test_an_error_of_the_exchange_holds_no_code_in_its_frames() -> None:
     async with world() as w:
         w.provider.answers[TOKEN] = lambda *_: None
         await w.begin(w.browser())
-        provider = w.login._directory.configured[0]
+        [(_, provider)] = w.login._directory.configured
         known = await w.login._discovery.learn(provider)
 
         with pytest.raises(GuardError) as caught:

@@ -120,12 +120,55 @@ def test_what_is_public_is_where_every_reader_agrees(tail: str) -> None:
         "/%61",
         "/a?b",
         "/\xe9",
+        "/{tenant}",
+        "/{tenant}/*",
+        "/t/{tenant}x/login",
+        "/{tenant}/{tenant}/login",
+        "/t/{name}/login",
     ],
 )
 def test_a_pattern_that_means_less_or_more_than_it_says_is_refused(pattern: str) -> None:
     """``/*`` would make everything public; the others would never match."""
     with pytest.raises(ConfigError, match="public_paths"):
         PublicPaths([pattern])
+
+
+OF_TENANTS = PublicPaths(["/t/{tenant}/login/*", "/t/{tenant}/logout"])
+
+
+@pytest.mark.parametrize("raw", ["/t/acme/login/x", "/t/a-b_c.d~1/logout", "/t/acme/login/a/b"])
+def test_a_path_that_is_public_for_each_tenant_is(raw: str) -> None:
+    """A login comes before the proof of a tenant; its path may name one all the same."""
+    assert OF_TENANTS.cover(sent(raw))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "/t//login/x",
+        "/t/login/x",
+        "/t/acme/x/login/y",
+        "/t/acme/notes/login/x",
+        "/t/../login/x",
+        "/t/./login/x",
+        "/t/acme/login/../../notes",
+        "/t/acme/login/..",
+        "/t/acme/login//x",
+        "/t/acme%2fnotes/login/x",
+        "/t/acme%2fnotes/logout",
+        "/t/acme/logout/",
+        "/t/acme/logout/x",
+        "/t/a;b/logout",
+        "/t/a@b/logout",
+        "/t/acme/login/x%0ay",
+        "/x/t/acme/logout",
+        "/t/acme/LOGOUT",
+    ],
+)
+@pytest.mark.parametrize("keep_raw", [True, False])
+def test_a_tenant_s_segment_is_one_plain_segment(raw: str, keep_raw: bool) -> None:  # noqa: FBT001 - a table
+    """Or a tenant's name would reach from the public path into the rest of the app."""
+    assert not OF_TENANTS.cover(sent(raw, keep_raw=keep_raw))
 
 
 def test_one_string_is_not_taken_for_a_list_of_letters() -> None:

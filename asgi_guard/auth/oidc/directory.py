@@ -14,8 +14,9 @@ from asgi_guard.tenancy.resolvers.claim import ClaimResolver
 from asgi_guard.tenancy.resolvers.custom import ResolverLike, as_resolver
 from asgi_guard.tenancy.tenant_id import TenantIdShape
 
-__all__ = ["ProviderDirectory"]
+__all__ = ["TENANT", "ProviderDirectory"]
 
+TENANT: Final = "{tenant}"
 _NOBODY: Final = Principal(user_id="")
 
 
@@ -24,7 +25,7 @@ class ProviderDirectory:
 
     Args:
         registry: Of the providers.
-        mount_path: Where the callbacks are.
+        mount_path: Where the callbacks are; ``{tenant}`` in it is the tenant's id.
         resolver: How a request names its tenant, or None.
         tenant_shape: The spelling of tenant ids.
 
@@ -47,21 +48,30 @@ class ProviderDirectory:
                 "reads a credential, which nobody has before the login",
                 "Pass e.g. SubdomainResolver(base_domain).",
             )
+        if TENANT in mount_path and resolver is None:
+            raise ConfigError(
+                "OIDCLogin.resolver",
+                f"is missing, and {mount_path} names a tenant",
+                "Pass e.g. PathResolver().",
+            )
         self._registry = registry
         self._mount_path = mount_path
         self._resolver = None if resolver is None else as_resolver(resolver)
         self._shape = tenant_shape
-        self.configured = registry.all if isinstance(registry, StaticProviders) else ()
-        for provider in self.configured:
-            problem = self.misplaced(provider)
+        self.configured = registry.placed if isinstance(registry, StaticProviders) else ()
+        for tenant_id, provider in self.configured:
+            problem = self.misplaced(provider, tenant_id)
             if problem:
                 raise ConfigError(
                     "OIDCProvider.redirect_uri", problem, "Register the callback's exact address."
                 )
 
-    def misplaced(self, provider: OIDCProvider) -> str:
+    def misplaced(self, provider: OIDCProvider, tenant_id: str | None) -> str:
         """Say where *provider*'s redirect address leads, if not to its callback; else nothing."""
-        expected = f"{self._mount_path}/callback/{provider.name}"
+        if TENANT in self._mount_path and tenant_id is None:
+            return f"{provider.name!r} is everybody's, and each tenant has a callback of its own"
+        mount_path = self._mount_path.replace(TENANT, tenant_id or "")
+        expected = f"{mount_path}/callback/{provider.name}"
         if provider.callback_path == expected:
             return ""
         return f"{provider.redirect_uri!r} does not have the path {expected}"
@@ -75,8 +85,10 @@ class ProviderDirectory:
         """
         if self._resolver is None:
             return None
+        # Below a mount, ``root_path`` holds the prefix that a `PathResolver` looks for.
+        outer = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
         try:
-            named = await self._resolver.resolve(scope, _NOBODY)
+            named = await self._resolver.resolve(outer, _NOBODY)
         except (RejectionError, UnavailableError):
             raise
         except Exception as failure:
@@ -95,7 +107,9 @@ class ProviderDirectory:
         provider = by_name(await self._of_tenant(tenant_id), name)
         if provider is None:
             refuse("provider_unknown")
-        return self._placed(provider)
+        if self.misplaced(provider, tenant_id):
+            refuse("provider_misplaced")
+        return provider
 
     async def issuing(self, tenant_id: str | None, issuer: object, audience: Any) -> OIDCProvider:
         """Return the provider that a token of *issuer* for *audience* must be from.
@@ -108,11 +122,6 @@ class ProviderDirectory:
         provider = by_issuer(await self._of_tenant(tenant_id), issuer, audiences)
         if provider is None:
             refuse("provider_unknown")
-        return provider
-
-    def _placed(self, provider: OIDCProvider) -> OIDCProvider:
-        if self.misplaced(provider):
-            refuse("provider_misplaced")
         return provider
 
     async def _of_tenant(self, tenant_id: str | None) -> Sequence[OIDCProvider]:

@@ -11,7 +11,7 @@ from starlette.routing import Router
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.auth.oidc.checks import OIDCFinding, findings_of
 from asgi_guard.auth.oidc.code_flow import CodeFlow, TokensHook
-from asgi_guard.auth.oidc.directory import ProviderDirectory
+from asgi_guard.auth.oidc.directory import TENANT, ProviderDirectory
 from asgi_guard.auth.oidc.discovery import Discovery
 from asgi_guard.auth.oidc.documents import ProviderClient
 from asgi_guard.auth.oidc.links import SessionLinks
@@ -29,7 +29,7 @@ from asgi_guard.tenancy.tenant_id import UUID, TenantIdShape
 
 __all__ = ["OIDCLogin"]
 
-_MOUNT: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+|")
+_MOUNT: Final = re.compile(r"(?:/(?:[A-Za-z0-9._~-]+|\{tenant\}))+|")
 
 
 class OIDCLogin:
@@ -45,7 +45,8 @@ class OIDCLogin:
         store: Where states, links and used tokens are kept; shared by all processes.
         fetch: How providers are asked.
         mount_path: Where the app is mounted: what comes before ``/callback/<provider>`` in the
-            redirect addresses. Empty for the root.
+            redirect addresses. Empty for the root. Where the tenant is in the path, as the app
+            mounts it: ``/t/{tenant}/auth``; each tenant then has providers of its own.
         resolver: How a request names its tenant; None for an app without tenants. Nobody is
             logged in yet, so it must be one that reads the request: host, path or header.
         tenant_shape: The spelling of tenant ids.
@@ -132,13 +133,15 @@ class OIDCLogin:
         """
         return [
             finding
-            for provider in self._directory.configured
-            for finding in await self.check_provider(provider)
+            for tenant_id, provider in self._directory.configured
+            for finding in await self.check_provider(provider, tenant_id=tenant_id)
         ]
 
-    async def check_provider(self, provider: OIDCProvider) -> list[OIDCFinding]:
+    async def check_provider(
+        self, provider: OIDCProvider, *, tenant_id: str | None = None
+    ) -> list[OIDCFinding]:
         """The same for one provider, e.g. before a tenant's settings are stored."""
-        misplaced = self._directory.misplaced(provider)
+        misplaced = self._directory.misplaced(provider, tenant_id)
         return await findings_of(provider, self._discovery, misplaced=misplaced)
 
 
@@ -165,7 +168,11 @@ def _check_members(sessions: SessionLogins) -> None:
 
 
 def _check_paths(*, mount_path: str, **after: str) -> None:
-    if not isinstance(mount_path, str) or not _MOUNT.fullmatch(mount_path):
+    if (
+        not isinstance(mount_path, str)
+        or not _MOUNT.fullmatch(mount_path)
+        or mount_path.count(TENANT) > 1
+    ):
         raise ConfigError(
             "OIDCLogin.mount_path", f"{mount_path!r} is no plain path", "Write e.g. /auth."
         )

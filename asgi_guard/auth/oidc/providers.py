@@ -52,7 +52,13 @@ class StaticProviders:
     @property
     def all(self) -> tuple[OIDCProvider, ...]:
         """Every provider, for checks at start-up."""
-        return (*self._common, *(each for some in self._tenants.values() for each in some))
+        return tuple(each for _, each in self.placed)
+
+    @property
+    def placed(self) -> tuple[tuple[str | None, OIDCProvider], ...]:
+        """Every provider with its tenant; None for those of everybody."""
+        own = ((name, each) for name, some in self._tenants.items() for each in some)
+        return (*((None, each) for each in self._common), *own)
 
     async def of_tenant(self, tenant_id: str | None) -> Sequence[OIDCProvider]:
         """Return the tenant's own providers, or everybody's."""

@@ -13,11 +13,17 @@ from starlette.routing import Mount, Route
 
 from asgi_guard import Guard, GuardSettings, current_context
 from asgi_guard._internal.clock import SYSTEM_CLOCK
-from asgi_guard.auth.oidc import LoginAccount, OIDCLogin, SessionLogins, VerifiedLogin
+from asgi_guard.auth.oidc import (
+    LoginAccount,
+    OIDCLogin,
+    SessionLogins,
+    StaticProviders,
+    VerifiedLogin,
+)
 from asgi_guard.auth.sessions import SessionService
 from asgi_guard.auth.sessions.authenticator import SessionAuthenticator
 from asgi_guard.errors import GuardError
-from asgi_guard.tenancy import SLUG, SubdomainResolver
+from asgi_guard.tenancy import SLUG, PathResolver, SubdomainResolver
 from tests.support.oidc_world import FETCH, World, provider_settings, world
 from tests.support.tenancy_world import Directory
 
@@ -32,6 +38,79 @@ async def on_login(login: VerifiedLogin) -> LoginAccount | None:
 async def whoami(_request: Request) -> Response:
     context = current_context()
     return JSONResponse(None if context is None else [context.tenant_id, context.user_id])
+
+
+def guarded_by_path(w: World, kind: type[Starlette]) -> None:
+    """Put the login into an app of *kind* under a guard whose tenants are in the path."""
+    members = Directory(("alice", "acme"), ("alice", "globex"))
+    service = SessionService(w.store, clock=w.clock)
+    resolver = PathResolver("/t/{tenant}")
+    own = {
+        tenant: [
+            provider_settings(
+                w.provider,
+                redirect_uri=f"https://app.example/t/{tenant}/auth/callback/small",
+                post_logout_redirect_uri=f"https://app.example/t/{tenant}/auth/logged-out",
+            )
+        ]
+        for tenant in ("acme", "globex")
+    }
+    login = OIDCLogin(
+        StaticProviders(tenants=own),
+        sessions=SessionLogins(service, store=w.store, on_login=on_login, memberships=members),
+        store=w.store,
+        fetch=FETCH,
+        clock=w.clock,
+        mount_path="/t/{tenant}/auth",
+        resolver=resolver,
+        tenant_shape=SLUG,
+    )
+    app = kind()
+    app.router.routes += [Mount("/t/{tenant}/auth", login.app), Route("/whoami", whoami)]
+    settings = GuardSettings(
+        environment="test",
+        authenticators=[SessionAuthenticator(service)],
+        resolver=resolver,
+        memberships=members,
+        tenant_shape=SLUG,
+        public_paths=login.public_paths,
+        clock=w.clock,
+    )
+    w.app = Guard(settings).install(app)
+
+
+@pytest.mark.parametrize("kind", [Starlette, FastAPI])
+async def test_a_login_under_guard_at_a_tenant_that_the_path_names(kind: type[Starlette]) -> None:
+    """The tenant of the link is the tenant of the callback, of the session and of the logout."""
+    async with world(now=SYSTEM_CLOCK.now()) as w:
+        guarded_by_path(w, kind)
+        browser = w.browser()
+        assert (await browser.go("/t/acme/whoami")).status == 401
+        away = await browser.go("/t/acme/auth/login/small", next="/t/acme/whoami")
+        back: Any = w.provider.authorize(away.header("location") or "")
+
+        astray = await browser.go("/t/globex/auth/callback/small", **back)
+        assert (astray.status, w.refusal()) == (400, "tenant_mismatch")
+        away = await browser.go("/t/acme/auth/login/small", next="/t/acme/whoami")
+        back = w.provider.authorize(away.header("location") or "")
+        done = await browser.go("/t/acme/auth/callback/small", **back)
+
+        assert (done.status, done.header("location")) == (303, "/t/acme/whoami")
+        assert (await browser.go("/t/acme/whoami")).body == b'["acme","alice"]'
+        out = await browser.go("/t/acme/auth/logout", method="POST")
+        assert "post_logout_redirect_uri=https%3A%2F%2Fapp.example%2Ft%2Facme" in (
+            out.header("location") or ""
+        )
+        assert (await browser.go("/t/acme/whoami")).status == 401
+
+
+async def test_the_login_s_paths_open_nothing_else_of_a_tenant() -> None:
+    """Public is the login, for each tenant; not what another spelling reaches."""
+    async with world(now=SYSTEM_CLOCK.now()) as w:
+        guarded_by_path(w, Starlette)
+
+        for path in ("/t/acme/auth/login/../../whoami", "/t/acme/auth/x", "/t/a/b/auth/logout"):
+            assert (await w.browser().go(path)).status == 401, path
 
 
 def guarded(w: World, kind: type[Starlette]) -> None:

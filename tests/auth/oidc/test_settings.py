@@ -18,7 +18,7 @@ from asgi_guard.auth.oidc import (
 )
 from asgi_guard.errors import ConfigError
 from asgi_guard.secret import Secret
-from asgi_guard.tenancy import ClaimResolver
+from asgi_guard.tenancy import ClaimResolver, PathResolver
 from tests.support.jose_tokens import signing_key
 from tests.support.oidc_world import FETCH, Sessions, provider_settings, world
 
@@ -102,6 +102,9 @@ def test_plain_http_is_for_loopback_and_said_aloud(host: str) -> None:
         {"mount_path": "/auth/"},
         {"mount_path": "auth"},
         {"mount_path": ""},
+        {"mount_path": "/t/{tenant}/auth"},
+        {"mount_path": "/t/{tenant}/auth", "resolver": PathResolver()},
+        {"mount_path": "/{tenant}/{tenant}", "resolver": PathResolver()},
         {"sessions": Sessions},
         {"sessions": None},
         {"store": MemoryStore},
@@ -115,6 +118,7 @@ def test_plain_http_is_for_loopback_and_said_aloud(host: str) -> None:
     ],
     ids=[
         *("no-providers", "twice", "a-name", "elsewhere", "slash", "relative", "root"),
+        *("tenant-and-no-resolver", "tenants-and-one-provider", "two-tenants"),
         *("class", "no-sessions", "store-class", "dict", "no-fetch", "no-time"),
         *("away", "away-after-logout", "claims", "resolver-class"),
     ],
