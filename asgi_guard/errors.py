@@ -36,6 +36,7 @@ __all__ = [
     "IsolationError",
     "LoginRefusedError",
     "MissingExtraError",
+    "NotOwnedError",
     "NotReadyError",
     "PasswordRejectedError",
     "RLSViolationError",
@@ -376,18 +377,20 @@ class ContextContaminationError(IsolationError):
     Args:
         operation: Name of the run that the state belongs to.
         problem: What was wrong, without ids.
+        remedy: What to write instead, one sentence.
     """
 
     code = "CONTEXT_CONTAMINATION"
 
     def __init__(
-        self, operation: str = "", problem: str = "this state belongs to another user's context"
+        self,
+        operation: str = "",
+        problem: str = "this state belongs to another user's context",
+        *,
+        remedy: str = "Make one ExecutionState per run instead of sharing one.",
     ) -> None:
         what = f"{operation}: " if operation else ""
-        super().__init__(
-            f"{what}{problem} and was not touched. "
-            "Make one ExecutionState per run instead of sharing one."
-        )
+        super().__init__(f"{what}{problem} and was not touched. {remedy}")
         self.operation = operation
 
 

@@ -86,6 +86,13 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
         "tenancy",
     ),
     EventKind(
+        "AGENT_ACCESS_REFUSED",
+        "A thread, session or history of an agent was named that is not its caller's.",
+        _DENIED,
+        "warning",
+        "tenancy",
+    ),
+    EventKind(
         "TENANT_REFUSED",
         "A request named no tenant, a malformed one, or one that is not its user's.",
         _REFUSED,
