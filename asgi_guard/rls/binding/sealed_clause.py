@@ -7,9 +7,11 @@ good for the next transaction of that very connection. That is one more round tr
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.errors import ConfigError, RejectionError
+from asgi_guard.protocols import Clock
 from asgi_guard.rls.binding.clause import Clauses, not_bindable
 from asgi_guard.rls.seal.keys import SealKeys
 from asgi_guard.rls.seal.token import Sealer
@@ -17,6 +19,9 @@ from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.tenancy.context import UserExecutionContext
 
 __all__ = ["SealedClauses", "clauses_for"]
+
+_KEPT_TOKENS: Final = 1024
+_KEPT_LENGTH: Final = 512
 
 
 class SealedClauses(Clauses):
@@ -27,13 +32,25 @@ class SealedClauses(Clauses):
         sealer: Signs.
         any_backend: There is a transaction pooler in between, so a token cannot say which
             server process it is for.
+        clock: Seconds that never run backwards.
     """
 
-    __slots__ = ("_any_backend", "_sealer", "statement")
+    __slots__ = ("_any_backend", "_clock", "_kept", "_sealer", "statement")
     seals: ClassVar[bool] = True
 
-    def __init__(self, variables: RLSVariables, sealer: Sealer, *, any_backend: bool) -> None:
+    def __init__(
+        self,
+        variables: RLSVariables,
+        sealer: Sealer,
+        *,
+        any_backend: bool,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         super().__init__(variables)
+        self._clock = clock
+        # Signing is most of what the seal costs the app; a token is used again on its connection
+        # for half its life, so that a transaction begun then still has the other half.
+        self._kept: dict[tuple[str, str, int], tuple[float, str]] = {}
         self._sealer = sealer
         self._any_backend = any_backend
         self.statement = f"SELECT pg_catalog.set_config('{variables.setting}', $1, true)"
@@ -49,12 +66,21 @@ class SealedClauses(Clauses):
         Raises:
             RLSViolationError: An id cannot be carried (``RLS_NOT_ENFORCED``).
         """
+        now = self._clock.monotonic()
+        key = (context.tenant_id, context.user_id, 0 if self._any_backend else backend)
+        until, token = self._kept.get(key, (0.0, ""))
+        if now < until:
+            return token
         try:
             tenant_id = self.variables.tenant_id.parse(context.tenant_id)
-            process = 0 if self._any_backend else backend
-            return self._sealer.seal(tenant_id, context.user_id, backend=process)
+            token = self._sealer.seal(tenant_id, context.user_id, backend=key[2])
         except (RejectionError, ValueError):
             raise not_bindable() from None
+        if len(token) <= _KEPT_LENGTH:
+            if len(self._kept) >= _KEPT_TOKENS:
+                self._kept.clear()
+            self._kept[key] = (now + self._sealer.lifetime / 2, token)
+        return token
 
 
 def clauses_for(

@@ -40,7 +40,7 @@ class Sealer:
         ConfigError: *lifetime* is not between 1 and 60.
     """
 
-    __slots__ = ("_clock", "_key_id", "_lifetime", "_secret")
+    __slots__ = ("_clock", "_key_id", "_secret", "lifetime")
 
     def __init__(
         self, keys: SealKeys, *, lifetime: float = 30, clock: Clock = SYSTEM_CLOCK
@@ -51,7 +51,7 @@ class Sealer:
             )
         self._key_id = keys.signing.key_id
         self._secret = keys.signing.secret
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         self._clock = clock
 
     def seal(self, tenant_id: str, user_id: str, *, backend: int) -> str:
@@ -67,7 +67,7 @@ class Sealer:
         """
         if "\0" in user_id or "\0" in tenant_id or len(tenant_id) >= 10**_LENGTH_DIGITS:
             raise ValueError("an id cannot be carried")
-        ends = int((self._clock.now() + self._lifetime) * 1_000_000)
+        ends = int((self._clock.now() + self.lifetime) * 1_000_000)
         head = f"{VERSION}{self._key_id}{ends:016d}{backend:010d}{len(tenant_id):04d}"
         signed = f"{head}{tenant_id}{user_id}".encode()  # UnicodeEncodeError is a ValueError
         mac = hmac.digest(self._secret, signed, "sha256").hex()
