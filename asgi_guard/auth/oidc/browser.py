@@ -8,12 +8,12 @@ tabs do not spoil each other's login.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from asgi_guard.auth.oidc.refusal import refuse
 from asgi_guard.protocols import Scope
 
-__all__ = ["BrowserCookies", "cleared_cookie", "set_cookie"]
+__all__ = ["BrowserCookies", "Redirect", "cleared_cookie", "set_cookie"]
 
 _PREFIX: Final = "__Host-oidc-"
 _NAME: Final = re.compile(rb"__Host-oidc-[0-9a-f]{16}")
@@ -21,6 +21,16 @@ _SECRET: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
 _MOST: Final = 8  # attempts of one browser at a time; more would outgrow servers' header limits
 _MOST_CLEARED: Final = 24  # in one answer, whose header has limits as well
 _DIGITS: Final = 16
+
+
+class Redirect(NamedTuple):
+    """Where a browser goes next, and the cookies it gets."""
+
+    location: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __repr__(self) -> str:
+        return "Redirect(**********)"
 
 
 class BrowserCookies:

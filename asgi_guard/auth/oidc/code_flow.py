@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from asgi_guard.auth.oidc.authorization import (
     Callback,
@@ -13,7 +13,8 @@ from asgi_guard.auth.oidc.authorization import (
     new_verifier,
     read_parameters,
 )
-from asgi_guard.auth.oidc.browser import BrowserCookies, cleared_cookie, set_cookie
+from asgi_guard.auth.oidc.beginnings import Beginnings
+from asgi_guard.auth.oidc.browser import BrowserCookies, Redirect, cleared_cookie, set_cookie
 from asgi_guard.auth.oidc.directory import ProviderDirectory
 from asgi_guard.auth.oidc.discovery import Discovery, KnownProvider
 from asgi_guard.auth.oidc.documents import ProviderClient
@@ -30,23 +31,12 @@ from asgi_guard.auth.oidc.userinfo import fetch_userinfo
 from asgi_guard.auth.oidc.verified_login import TokenSet, VerifiedLogin
 from asgi_guard.protocols import Clock, KeyValueStore, Scope
 
-__all__ = ["CodeFlow", "Notes", "Redirect", "TokensHook"]
+__all__ = ["CodeFlow", "Notes", "TokensHook"]
 
 _SECONDS: Final = 300
 _RECORD: Final = {"tenant", "provider", "agreed", "nonce", "verifier", "next"}
 TokensHook = Callable[[VerifiedLogin, TokenSet], Awaitable[None]]
 Notes = dict[str, str | int | float | bool | None]
-Header = tuple[bytes, bytes]
-
-
-class Redirect(NamedTuple):
-    """Where a browser goes next, and the cookies it gets."""
-
-    location: str
-    headers: tuple[Header, ...] = ()
-
-    def __repr__(self) -> str:
-        return "Redirect(**********)"
 
 
 class CodeFlow:
@@ -59,6 +49,7 @@ class CodeFlow:
         sessions: Where a login begins one.
         links: What the sessions came from.
         store: Where states wait.
+        beginnings: Bounds how many.
         on_tokens: Gets the tokens.
         after_login: Path for a login that asked for none.
         clock: Where "now" comes from.
@@ -73,6 +64,7 @@ class CodeFlow:
         sessions: LoginSessions,
         links: SessionLinks,
         store: KeyValueStore,
+        beginnings: Beginnings,
         on_tokens: TokensHook | None,
         after_login: str,
         clock: Clock,
@@ -83,6 +75,7 @@ class CodeFlow:
         self._sessions = sessions
         self._links = links
         self._states = OneTimeState(store, purpose="login", seconds=_SECONDS, clock=clock)
+        self._beginnings = beginnings
         self._on_tokens = on_tokens
         self._after_login = after_login
         self._clock = clock
@@ -96,7 +89,8 @@ class CodeFlow:
             notes: Filled with what an event may say.
 
         Raises:
-            RejectionError: There is no such provider, or ``next`` leads elsewhere.
+            RejectionError: There is no such provider, ``next`` leads elsewhere, or too many
+                logins are under way from here.
             UnavailableError: The provider or the store does not answer.
         """
         target = read_parameters(scope["query_string"]).get("next", self._after_login)
@@ -104,6 +98,7 @@ class CodeFlow:
             refuse("next_not_local")
         tenant_id = await self._directory.tenant_of(scope)
         provider = await self._provider(tenant_id, name, notes)
+        await self._beginnings.admit(scope, tenant_id)
         known = await self._discovery.learn(provider)
         nonce, verifier = secrets.token_urlsafe(32), new_verifier()
         record = {
@@ -156,6 +151,7 @@ class CodeFlow:
         known = await self._discovery.learn(provider)
         login, tokens = await self._proven(callback, record, provider, known, tenant_id)
         session = await self._session(scope, provider, login, tokens)
+        await self._beginnings.finished(scope, tenant_id)
         report_done(
             "OIDC_LOGIN_SUCCEEDED",
             scope,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from starlette.routing import Router
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
+from asgi_guard.auth.oidc.beginnings import Beginnings
 from asgi_guard.auth.oidc.checks import OIDCFinding, findings_of
 from asgi_guard.auth.oidc.code_flow import CodeFlow, TokensHook
 from asgi_guard.auth.oidc.directory import TENANT, ProviderDirectory
@@ -22,6 +23,7 @@ from asgi_guard.auth.oidc.providers import ProviderRegistry, StaticProviders
 from asgi_guard.auth.oidc.routes import RefusalPage, login_router
 from asgi_guard.auth.oidc.session_logins import SessionLogins
 from asgi_guard.auth.oidc.sessions import LoginSessions
+from asgi_guard.auth.throttle import Throttle
 from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Clock, Fetch, KeyValueStore
 from asgi_guard.tenancy.resolvers.custom import ResolverLike
@@ -56,6 +58,10 @@ class OIDCLogin:
             ``application/problem+json``.
         after_login: Path for a login that asked for none.
         after_logout: Path for a browser that has logged out.
+        throttle: Counts the logins that each address has under way: 429 for too many. Give it
+            a name of its own, and limits for offices behind one address.
+        most_waiting: Logins that one process may have under way, whoever began them; 503 beyond.
+            Keep it well below what *store* holds, or strangers fill it.
         seconds: Longest that one request to a provider may take.
         clock: Where "now" comes from.
 
@@ -78,6 +84,8 @@ class OIDCLogin:
         on_refused: RefusalPage | None = None,
         after_login: str = "/",
         after_logout: str = "/",
+        throttle: Throttle | None = None,
+        most_waiting: int = 10_000,
         seconds: float = 5.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -103,7 +111,13 @@ class OIDCLogin:
             "clock": clock,
         }
         self._router = login_router(
-            CodeFlow(**common, client=self._client, on_tokens=on_tokens, after_login=after_login),
+            CodeFlow(
+                **common,
+                client=self._client,
+                beginnings=Beginnings(most=most_waiting, throttle=throttle, clock=clock),
+                on_tokens=on_tokens,
+                after_login=after_login,
+            ),
             LogoutFlows(**common, after_logout=after_logout),
             on_refused=on_refused,
             clock=clock,

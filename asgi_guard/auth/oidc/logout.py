@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from asgi_guard._internal.asgi import single_header
 from asgi_guard.auth.oidc.authorization import read_parameters, with_query
-from asgi_guard.auth.oidc.browser import BrowserCookies, cleared_cookie, set_cookie
-from asgi_guard.auth.oidc.code_flow import Notes, Redirect
+from asgi_guard.auth.oidc.browser import BrowserCookies, Redirect, cleared_cookie, set_cookie
+from asgi_guard.auth.oidc.code_flow import Notes
 from asgi_guard.auth.oidc.directory import ProviderDirectory
 from asgi_guard.auth.oidc.discovery import Discovery
 from asgi_guard.auth.oidc.links import SessionLinks

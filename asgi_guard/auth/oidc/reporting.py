@@ -66,6 +66,8 @@ def report_refused(
         clock: Where its time comes from.
         details: Further plain values.
     """
+    if getattr(error, "reported", False):
+        return  # by the throttle, with which limit it was
     known = error.reason if isinstance(error, RejectionError | UnavailableError) else None
     emit(
         name,

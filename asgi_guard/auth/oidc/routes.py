@@ -11,7 +11,8 @@ from starlette.routing import Route, Router
 
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import problem_body
-from asgi_guard.auth.oidc.code_flow import CodeFlow, Notes, Redirect
+from asgi_guard.auth.oidc.browser import Redirect
+from asgi_guard.auth.oidc.code_flow import CodeFlow, Notes
 from asgi_guard.auth.oidc.logout import MOST_FORM_BYTES, LogoutFlows
 from asgi_guard.auth.oidc.refusal import refuse
 from asgi_guard.auth.oidc.reporting import report_refused
