@@ -21,7 +21,7 @@ from asgi_guard.auth.sessions.record import StoredSession
 from asgi_guard.errors import UnavailableError
 from asgi_guard.protocols import KeyValueStore
 
-__all__ = ["Ending", "Endings", "decoded", "group_key", "group_keys", "stamps_of"]
+__all__ = ["Ending", "Endings", "decoded", "group_key", "group_keys", "many", "stamps_of"]
 
 # Longer than any session that the entry must outlive, also one whose maker's clock was ahead.
 _MARGIN: Final = 3600.0
@@ -78,7 +78,7 @@ class Endings:
 
     async def of(self, user_id: str, tenant_id: str | None) -> list[Ending | None]:
         """Return the endings of all groups that a session of *user_id* in *tenant_id* is in."""
-        return decoded(await self._store.get_many(group_keys(user_id, tenant_id)))
+        return decoded(await many(self._store, group_keys(user_id, tenant_id)))
 
     async def end(self, key: str) -> None:
         """End every session of a group."""
@@ -98,6 +98,19 @@ class Endings:
         if seen is None:
             return await self._store.put_if_absent(key, fresh, ttl=self._ttl)
         return await self._store.replace(key, seen, fresh, ttl=self._ttl)
+
+
+async def many(store: KeyValueStore, keys: list[str]) -> list[bytes | None]:
+    """Return one answer for each of *keys*.
+
+    Raises:
+        UnavailableError: There are more or fewer, so nobody knows which is for which. With an
+            ending left out, the session that it ended would go on.
+    """
+    found = await store.get_many(keys)
+    if len(found) != len(keys):
+        raise UnavailableError("session_store_confused")
+    return found
 
 
 def decoded(raws: Sequence[bytes | None]) -> list[Ending | None]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final
 
+from asgi_guard.auth.sessions.identifiers import is_session_id
 from asgi_guard.errors import UnavailableError
 from asgi_guard.protocols import KeyValueStore
 
@@ -96,5 +98,11 @@ def _key(owner: Owner) -> str:
 
 
 def _decode(raw: bytes | None) -> list[str]:
-    listed: list[str] = [] if raw is None else json.loads(raw)
+    if raw is None:
+        return []
+    listed: object = None
+    with suppress(ValueError):
+        listed = json.loads(raw)
+    if not isinstance(listed, list) or not all(is_session_id(each) for each in listed):
+        raise UnavailableError("session_list_malformed")
     return listed

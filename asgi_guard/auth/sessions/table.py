@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from asgi_guard.auth.sessions.endings import Ending, Endings, decoded, group_keys
-from asgi_guard.auth.sessions.record import StoredSession, Successor, decode, encode
+from asgi_guard.auth.sessions.endings import Ending, Endings, decoded, group_keys, many
+from asgi_guard.auth.sessions.record import Entry, StoredSession, Successor, decode, encode
 from asgi_guard.errors import UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore
 
@@ -83,7 +84,7 @@ class SessionTable:
         groups = self._groups.get(session_id)
         if groups is None:
             return await self._store.get(_key(session_id)), None
-        raw, *entries = await self._store.get_many([_key(session_id), *groups])
+        raw, *entries = await many(self._store, [_key(session_id), *groups])
         return raw, entries
 
     def _remember(self, session_id: str, record: StoredSession) -> None:
@@ -93,7 +94,7 @@ class SessionTable:
 
     async def find_many(self, session_ids: list[str]) -> list[Found]:
         """Return the live ones of *session_ids*, all of one user in one tenant."""
-        raws = await self._store.get_many([_key(each) for each in session_ids])
+        raws = await many(self._store, [_key(each) for each in session_ids])
         found: list[Found] = []
         endings: list[Ending | None] | None = None
         for session_id, raw in zip(session_ids, raws, strict=True):
@@ -146,20 +147,28 @@ class SessionTable:
         return False
 
     async def take(self, session_id: str) -> tuple[str, StoredSession] | None:
-        """Remove a session, or whatever it was renewed to; return its id by now, and itself."""
+        """Remove a session, or whatever it was renewed to; return its id by now, and itself.
+
+        The pointers that lead there go last: whoever is interrupted can be told again to end it.
+        """
+        trail: list[str] = []
         for _ in range(_MOST_RENEWALS_FOLLOWED):
-            raw = await self._store.take(_key(session_id))
-            entry = None if raw is None else decode(raw)
+            entry = _entry(await self._store.get(_key(session_id)))
+            if isinstance(entry, StoredSession):
+                entry = _entry(await self._store.take(_key(session_id)))
             if not isinstance(entry, Successor):
+                with suppress(UnavailableError):  # what is left leads nowhere, and ends by itself
+                    for each in trail:
+                        await self._store.delete(_key(each))
                 return None if entry is None else (session_id, entry)
+            trail.append(session_id)
             session_id = entry.session_id
         return None
 
     async def owner(self, session_id: str) -> tuple[str, str | None] | None:
         """Return user and tenant of a session, alive or not, or of what it was renewed to."""
         for _ in range(_MOST_RENEWALS_FOLLOWED):
-            raw = await self._store.get(_key(session_id))
-            entry = None if raw is None else decode(raw)
+            entry = _entry(await self._store.get(_key(session_id)))
             if not isinstance(entry, Successor):
                 return None if entry is None else entry.owner
             session_id = entry.session_id
@@ -184,6 +193,10 @@ class SessionTable:
     def _ttl(self, record: StoredSession) -> float:
         end = min(record.seen_at + self._idle, record.expires_at)
         return max(end - self._clock.now(), 0.0) + _LINGER
+
+
+def _entry(raw: bytes | None) -> Entry | None:
+    return None if raw is None else decode(raw)
 
 
 def _key(session_id: str) -> str:
