@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 BENCHMARKS = {
     "rls_binding": [],
+    "bulk_load": ["--json", str(RESULTS / "bulk_load.json")],
     "edge_cors": ["--json", str(RESULTS / "edge_cors.json")],
     "edge_headers": ["--json", str(RESULTS / "edge_headers.json")],
     "memory": [],

@@ -1,0 +1,60 @@
+"""The page of migrations is code that people copy: it runs."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import produce_migrations
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from asgi_guard.rls import guarded_engine
+from asgi_guard.testing import PostgresDatabase
+from tests.support.pages import Page, as_role, prepare, tutorial_models
+
+pytestmark = pytest.mark.postgres
+
+TENANT = str(uuid.uuid4())
+
+
+def test_what_the_page_puts_into_env_py_compares_policies(
+    postgres_database: PostgresDatabase, tmp_path: Path
+) -> None:
+    """On an empty database it writes policies for every table."""
+    names = Page("migrations.md", postgres_database, **tutorial_models()).run(1)
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path))
+    engine = create_engine(
+        postgres_database.dsn().replace("postgresql://", "postgresql+psycopg://", 1)
+    )
+    with (
+        EnvironmentContext(config, ScriptDirectory(str(tmp_path)), fn=lambda *_: []) as environment,
+        engine.connect() as connection,
+    ):
+        names["do_run_migrations"](connection)
+        found = produce_migrations(environment.get_context(), names["Base"].metadata)
+    engine.dispose()
+
+    assert found.upgrade_ops is not None
+    told = [diff[0] for diff in found.upgrade_ops.as_diffs() if isinstance(diff, tuple)]
+    assert "create_tenant_policies" in told
+
+
+async def test_what_the_page_loads_is_loaded(
+    postgres_database: PostgresDatabase, tmp_path: Path
+) -> None:
+    """Records and a file."""
+    models = tutorial_models()
+    await prepare(postgres_database, models)
+    names = Page("migrations.md", uuid=uuid, **models).run(2)
+    engine = guarded_engine(as_role(postgres_database, "app_runtime"))
+    file = tmp_path / "notes.csv"
+    file.write_text(f"id,text\n{uuid.uuid4()},from a file\n")
+
+    assert await names["load"](engine, TENANT, ["one", "two"]) == 2
+    assert await names["load_file"](engine, TENANT, str(file)) == 1
+    await engine.dispose()
