@@ -28,6 +28,9 @@ __all__ = ["MOST_FORM_BYTES", "LogoutFlows"]
 
 MOST_FORM_BYTES: Final = 32 * 1024
 _SECONDS: Final = 300
+# Proxies take 4 KiB for all header fields of an answer: with a longer one the browser would get
+# neither this redirect nor the end of its cookie.
+_LONGEST_HINT: Final = 3000
 
 
 class LogoutFlows:
@@ -160,8 +163,9 @@ class LogoutFlows:
         except (RejectionError, UnavailableError) as failure:
             notes["problem"] = failure.reason  # the session here has ended all the same
             return None
+        hint = {"id_token_hint": link["id_token"]}
         fields = {
-            "id_token_hint": link["id_token"],
+            **(hint if len(link["id_token"]) <= _LONGEST_HINT else {}),
             "client_id": provider.client_id,
             "post_logout_redirect_uri": back,
             "state": issued.state,

@@ -60,6 +60,22 @@ async def test_a_logout_ends_the_session_here_and_asks_the_provider_to_end_its_o
         assert browser.cookies == {}
 
 
+async def test_a_long_id_token_does_not_become_an_address_that_proxies_refuse() -> None:
+    """A user in hundreds of groups: a 502 in place of the logout would leave the cookie behind."""
+    async with world() as w:
+        w.provider.claims["groups"] = [f"group-{number}" for number in range(400)]
+        browser = w.browser()
+        await w.log_in(browser)
+
+        answer = await browser.go("/auth/logout", method="POST")
+
+        asked = parameters(answer.header("location") or "")
+        assert "id_token_hint" not in asked, "section 2 recommends it; client_id stands in"
+        assert asked["client_id"] == CLIENT
+        assert sum(len(name) + len(value) + 4 for name, value in answer.headers) < 4096
+        assert (await browser.go("/auth/logged-out", state=asked["state"])).status == 303
+
+
 @pytest.mark.parametrize("state", [None, "", "x", "A" * 43])
 async def test_a_return_without_the_right_state_is_refused(state: str | None) -> None:
     """RP-Initiated Logout 1.0 section 3: nobody else's logout ends here."""
