@@ -37,6 +37,13 @@ def test_importing_the_package_loads_no_heavy_third_party() -> None:
     assert loaded_by("import asgi_guard").isdisjoint(HEAVY)
 
 
+def test_server_side_sessions_load_no_heavy_third_party() -> None:
+    """They sign nothing: a hash and a store are all they need."""
+    loaded = loaded_by("import asgi_guard.auth.sessions")
+
+    assert loaded.isdisjoint({*HEAVY, "jwt"})
+
+
 @pytest.mark.parametrize("heavy", HEAVY)
 def test_a_heavy_import_would_be_seen(heavy: str) -> None:
     """Negative control."""

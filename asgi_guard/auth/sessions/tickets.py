@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from starlette.requests import Request
@@ -21,7 +21,6 @@ from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.principal import principal_of
 from asgi_guard._internal.request_id import request_id_of
 from asgi_guard._internal.responses import problem_body
-from asgi_guard.auth.jose.revocations import TokenRevocations
 from asgi_guard.auth.jose.strict_json import frozen, strict_object
 from asgi_guard.auth.sessions.identifiers import new_sid, session_id_of
 from asgi_guard.auth.sessions.offers import take_from_query, take_offered
@@ -41,6 +40,9 @@ from asgi_guard.errors import (
 )
 from asgi_guard.protocols import Clock, KeyValueStore, Principal, Scope
 from asgi_guard.secret import Secret
+
+if TYPE_CHECKING:
+    from asgi_guard.auth.jose.revocations import TokenRevocations
 
 __all__ = ["TicketAuthenticator", "WebSocketTicket", "WebSocketTickets"]
 
@@ -95,7 +97,7 @@ class WebSocketTickets:
     ) -> None:
         if not 0 < expires_in <= _LONGEST:
             raise ConfigError("WebSocketTickets.expires_in", f"is {expires_in}", "Pass 1 to 60.")
-        if not isinstance(revocations, TokenRevocations | None):
+        if revocations is not None and not callable(getattr(revocations, "check_claims", None)):
             raise ConfigError("revocations", "are none", "Pass TokenRevocations, or None.")
         self._store = store
         self._sessions = sessions
