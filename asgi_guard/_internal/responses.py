@@ -9,8 +9,15 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from asgi_guard._internal.principal import challenges_of
 from asgi_guard._internal.request_id import request_id_of
-from asgi_guard.errors import GuardError, IsolationError, RejectionError, UnavailableError
+from asgi_guard.errors import (
+    ContextExpiredError,
+    GuardError,
+    IsolationError,
+    RejectionError,
+    UnavailableError,
+)
 from asgi_guard.protocols import Receive, Scope, Send
 
 __all__ = ["POLICY_VIOLATION", "problem_body", "send_problem"]
@@ -45,7 +52,7 @@ async def send_problem(scope: Scope, receive: Receive, send: Send, error: GuardE
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
-        *getattr(error, "headers", ()),
+        *_headers(scope, error),
     ]
     if scope["type"] == "http":
         prefix = "http.response"
@@ -58,3 +65,10 @@ async def send_problem(scope: Scope, receive: Receive, send: Send, error: GuardE
         return
     await send({"type": f"{prefix}.start", "status": status, "headers": headers})
     await send({"type": f"{prefix}.body", "body": body})
+
+
+def _headers(scope: Scope, error: GuardError) -> tuple[tuple[bytes, bytes], ...]:
+    if isinstance(error, ContextExpiredError):  # raised where nobody knows what the app takes
+        return challenges_of(scope, refused=True)
+    headers: tuple[tuple[bytes, bytes], ...] = getattr(error, "headers", ())
+    return headers

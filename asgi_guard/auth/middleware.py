@@ -17,12 +17,13 @@ from asgi_guard.errors import (
     AuthenticationError,
     ConfigError,
     RejectionError,
-    RequestInvalidError,
     UnavailableError,
 )
 from asgi_guard.protocols import ASGIApp, Authenticator, Principal, Receive, Scope, Send
 
 __all__ = ["AuthenticationMiddleware"]
+
+_BAD_REQUEST, _SERVER_ERROR = 400, 500
 
 
 class AuthenticationMiddleware:
@@ -99,14 +100,26 @@ class AuthenticationMiddleware:
         except AuthenticationError as refusal:
             self._challenges.complete(refusal)
             raise
-        except RequestInvalidError as ambiguous:
-            headers = self._challenges.failed
-            raise AuthenticationError(ambiguous.reason, headers=headers) from None
-        except (RejectionError, UnavailableError):
+        except RejectionError as refused:
+            answer = self._answerable(refused)
+            if answer is refused:
+                raise
+            raise answer from None
+        except UnavailableError:
             raise
         except Exception as failure:
             raise UnavailableError("authenticator_failed") from failure
         return None
+
+    def _answerable(self, refused: RejectionError) -> RejectionError | UnavailableError:
+        """Return *refused*, or what may be said in its place: no 400, and no 500."""
+        answer: RejectionError | UnavailableError = refused
+        if refused.status == _BAD_REQUEST:  # two headers, or a token that an authenticator renews
+            answer = AuthenticationError(refused.reason, headers=self._challenges.failed)
+        elif refused.status >= _SERVER_ERROR:
+            answer = UnavailableError(refused.reason)
+        answer.details, answer.reported = refused.details, refused.reported
+        return answer
 
 
 def _report_success(principal: Principal, scope: Scope) -> None:

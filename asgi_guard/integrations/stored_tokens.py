@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from sqlalchemy import ColumnClause, bindparam, column, func, select, table, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -177,6 +177,7 @@ class StoredTokenTable:
             .where(self._id == bindparam("row"), self._token == bindparam("old"))
             .values({self._token.name: bindparam("new")})
         )
+        problem = ""
         try:
             async with self._engine.begin() as connection:
                 for row, old, new in changes:
@@ -184,15 +185,19 @@ class StoredTokenTable:
                     if (await connection.execute(statement, values)).rowcount != 1:
                         tally["resigned"] -= 1
                         tally["changed"] += 1
-        except SQLAlchemyError as failure:
-            raise UnavailableError("stored_tokens_unreachable") from _without_values(failure)
+        except (SQLAlchemyError, OSError) as failure:
+            problem = type(failure).__name__
+        if problem:
+            _fail(problem)
 
     async def _run(self, statement: Any) -> Any:
+        problem = ""
         try:
             async with self._engine.connect() as connection:
                 return await connection.execute(statement)
-        except SQLAlchemyError as failure:
-            raise UnavailableError("stored_tokens_unreachable") from _without_values(failure)
+        except (SQLAlchemyError, OSError) as failure:
+            problem = type(failure).__name__
+        return _fail(problem)
 
 
 def _resigned_lines(resigner: Resigner, lines: Sequence[str], tally: Tally) -> list[str]:
@@ -224,6 +229,11 @@ def _check_batch(batch: int) -> None:
         raise ConfigError("batch", f"is {batch}", f"Pass 1 to {_MOST_AT_ONCE}.")
 
 
-def _without_values(failure: SQLAlchemyError) -> Exception:
-    """Return what may be shown: SQLAlchemy's own text quotes the bound tokens."""
-    return RuntimeError(type(failure).__name__)
+def _fail(problem: str) -> NoReturn:
+    """Name what went wrong by its class: SQLAlchemy's own text quotes the bound tokens.
+
+    Call it where no error is being handled, for that would hang on this one.
+    """
+    failure = UnavailableError("stored_tokens_unreachable")
+    failure.add_note(f"The database said: {problem}")
+    raise failure

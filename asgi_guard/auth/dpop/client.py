@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from asgi_guard.auth.dpop.htu import canonical_uri
 from asgi_guard.auth.dpop.prover import DPoPProver
 from asgi_guard.auth.jose.strict_json import strict_object
 from asgi_guard.errors import ConfigError
@@ -122,6 +123,8 @@ def _asks_for_nonce(answer: FetchResponse) -> bool:
 
 
 def _origin(url: str) -> str:
+    if canonical_uri(url) is None:
+        raise ConfigError("url", "is no absolute URL", "Pass 'https://api.example.com/path'.")
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
 

@@ -15,7 +15,7 @@ from asgi_guard.auth.dpop.policy import DPoPPolicy
 from asgi_guard.auth.dpop.proof import DPoPProof, ProofKey, proof_key
 from asgi_guard.auth.dpop.refusal import refuse
 from asgi_guard.auth.dpop.target import RequestTarget
-from asgi_guard.errors import ConfigError, DPoPProofError
+from asgi_guard.errors import ConfigError, DPoPProofError, GuardError, UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore, ReplayCache, Scope
 
 __all__ = ["DPoPValidator"]
@@ -125,7 +125,14 @@ class DPoPValidator:
         """
         # Twice as long as it could be accepted: clocks of servers and stores differ as well.
         lifetime = 2 * self.policy.window
-        if not await self._replay.first_use(f"{proof.thumbprint}:{proof.jti}", ttl=lifetime):
+        first = False
+        try:
+            first = await self._replay.first_use(f"{proof.thumbprint}:{proof.jti}", ttl=lifetime)
+        except GuardError:
+            raise
+        except Exception as failure:  # of a cache that lets its client's errors out
+            raise UnavailableError("replay_cache_unreachable") from failure
+        if not first:
             refuse("proof_replayed")
 
     async def validate(
