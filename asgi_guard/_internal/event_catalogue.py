@@ -65,6 +65,21 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
         "rls",
     ),
     EventKind(
+        "NOTIFICATION_REFUSED",
+        "A notification was not believed; at most once a minute for each channel and reason.",
+        _DENIED,
+        "warning",
+        "rls",
+        ("early", "forged", "late", "malformed", "replayed", "unknown_key"),
+    ),
+    EventKind(
+        "NOTIFY_LISTENER_LOST",
+        "The connection that listens for notifications was lost; it is opened again.",
+        _ERROR,
+        "warning",
+        "rls",
+    ),
+    EventKind(
         "SYSTEM_SESSION_OPENED",
         "Work across tenants began; details carry reason and ticket.",
         _ALLOWED,

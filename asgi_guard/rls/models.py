@@ -21,7 +21,7 @@ from asgi_guard.errors import ConfigError
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.tenancy.current import require_context
 
-__all__ = ["TenantScoped", "tenant_foreign_key"]
+__all__ = ["TenantScoped", "column_type", "tenant_foreign_key"]
 
 _TYPES: Final[dict[str, type[TypeEngine[Any]]]] = {
     "uuid": Uuid,
@@ -63,7 +63,7 @@ class TenantScoped:
         variables = _variables_of(cls)
         return mapped_column(
             variables.column,
-            _type_of(variables),
+            column_type(variables),
             primary_key=True,
             nullable=False,
             autoincrement=False,
@@ -133,7 +133,12 @@ def _variables_of(model: Any) -> RLSVariables:
     return found or RLSVariables()
 
 
-def _type_of(variables: RLSVariables) -> type[TypeEngine[Any]]:
+def column_type(variables: RLSVariables) -> type[TypeEngine[Any]]:
+    """Return SQLAlchemy's type of tenant ids.
+
+    Raises:
+        ConfigError: The id type is none that the policies support.
+    """
     try:
         return _TYPES[variables.tenant_id.sql_type]
     except KeyError:
