@@ -27,7 +27,7 @@ from asgi_guard.errors import ConfigError
 from asgi_guard.rls.binding.pool import GuardedPool
 from asgi_guard.rls.verification import cannot_verify
 
-__all__ = ["AsyncAsk", "SyncAsk", "open_async", "open_sync", "refuse_second_entry"]
+__all__ = ["AsyncAsk", "SyncAsk", "open_async", "open_sync"]
 
 AsyncAsk: TypeAlias = Callable[[str], Awaitable[Any]]
 """Sends one query in the opened transaction and gives its first row."""
@@ -191,16 +191,6 @@ def _driver_ask(connection: Any, operation: str) -> AsyncAsk:
             raise cannot_verify(operation) from error
 
     return ask
-
-
-def refuse_second_entry(entered: object, operation: str) -> None:
-    """Refuse a block that has been entered: one ending would be lost, and its tenant left behind.
-
-    Raises:
-        ConfigError: *entered* is not None.
-    """
-    if entered is not None:
-        raise ConfigError(operation, "this block was entered before", "Call it for each block.")
 
 
 def _told(error: DBAPIError, operation: str) -> Exception:

@@ -88,7 +88,7 @@ def probe(
     variables = inventory.variables
     yield f"SET LOCAL statement_timeout = '{_TIMEOUT}'"
     yield f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"
-    own, findings = tenants.bound, []
+    own, findings = tenants.bound, list[Finding]()
     if variables.sealed:
         own, findings = yield from _seal(variables, tenants.bound)
     yield _bind(variables, "")

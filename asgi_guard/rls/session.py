@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-)
-from types import TracebackType
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from asgi_guard.errors import ConfigError, TenantInvalidError
 from asgi_guard.rls.binding.handles import inspector_of
 from asgi_guard.rls.binding.session import GuardedAsyncSession, GuardedSession
-from asgi_guard.rls.opening import open_async, open_sync, refuse_second_entry
+from asgi_guard.rls.block import EitherBlock
+from asgi_guard.rls.opening import open_async, open_sync
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.verification import TenantProof
 from asgi_guard.rls.violations import mismatch, not_enforced
@@ -25,44 +20,17 @@ from asgi_guard.tenancy.current import current_context, use_context
 __all__ = ["EnforcedSession", "rls_enforced_session"]
 
 
-class EnforcedSession:
+class EnforcedSession(EitherBlock[Any, Any]):
     """The block that `rls_enforced_session` describes; enter it once, with or without async."""
 
+    name = "rls_enforced_session"
+
     def __init__(self, db: Any, tenant_id: str, operation: str, user_id: str) -> None:
+        super().__init__()
         self._db = db
         self._tenant_id = tenant_id
         self._operation = operation
         self._user_id = user_id
-        self._async: AbstractAsyncContextManager[Any] | None = None
-        self._sync: AbstractContextManager[Any] | None = None
-
-    async def __aenter__(self) -> Any:
-        refuse_second_entry(self._async or self._sync, "rls_enforced_session")
-        self._async = self._run_async()
-        return await self._async.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._async is not None:
-            await self._async.__aexit__(kind, error, trace)
-
-    def __enter__(self) -> Any:
-        refuse_second_entry(self._async or self._sync, "rls_enforced_session")
-        self._sync = self._run_sync()
-        return self._sync.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._sync is not None:
-            self._sync.__exit__(kind, error, trace)
 
     @asynccontextmanager
     async def _run_async(self) -> AsyncIterator[Any]:

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-)
-from types import TracebackType
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import event
@@ -26,8 +20,9 @@ from asgi_guard.rls.binding.registry import (
     mark_of,
     sync_engine_of,
 )
+from asgi_guard.rls.block import EitherBlock
 from asgi_guard.rls.crossing import SystemCrossing, current_crossing, use_crossing
-from asgi_guard.rls.opening import open_async, open_sync, refuse_second_entry
+from asgi_guard.rls.opening import open_async, open_sync
 from asgi_guard.rls.variables import RLSVariables
 from asgi_guard.rls.verification import SystemProof
 from asgi_guard.rls.violations import not_enforced
@@ -76,45 +71,16 @@ def _need_crossing(*_event: Any) -> None:
         )
 
 
-class SystemSession:
+class SystemSession(EitherBlock[AsyncSession, Session]):
     """The block that `system_session` describes; enter it once, with or without async."""
 
+    name = "system_session"
+
     def __init__(self, engine: AnyEngine, mark: EngineMark, crossing: SystemCrossing) -> None:
+        super().__init__()
         self._engine = engine
         self._mark = mark
         self._crossing = crossing
-        self._async: AbstractAsyncContextManager[Any] | None = None
-        self._sync: AbstractContextManager[Any] | None = None
-
-    async def __aenter__(self) -> AsyncSession:
-        refuse_second_entry(self._async or self._sync, "system_session")
-        self._async = self._run_async()
-        session: AsyncSession = await self._async.__aenter__()
-        return session
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._async is not None:
-            await self._async.__aexit__(kind, error, trace)
-
-    def __enter__(self) -> Session:
-        refuse_second_entry(self._async or self._sync, "system_session")
-        self._sync = self._run_sync()
-        session: Session = self._sync.__enter__()
-        return session
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._sync is not None:
-            self._sync.__exit__(kind, error, trace)
 
     @asynccontextmanager
     async def _run_async(self) -> AsyncIterator[Any]:
