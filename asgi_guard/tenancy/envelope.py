@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.entropy import new_request_id
@@ -22,8 +21,8 @@ from asgi_guard.tenancy.current import require_context
 from asgi_guard.tenancy.envelope_claims import MAX_LENGTH, Claims, write_text
 from asgi_guard.tenancy.envelope_deliveries import Deliveries
 from asgi_guard.tenancy.envelope_keys import EnvelopeKeys
+from asgi_guard.tenancy.envelope_lifetime import Lifetimes
 from asgi_guard.tenancy.envelope_proof import (
-    AUTH_METHOD,
     Delivery,
     job_context,
     left_open,
@@ -37,8 +36,6 @@ from asgi_guard.tenancy.policy import access_refusal
 from asgi_guard.tenancy.reporting import report
 
 __all__ = ["ContextEnvelope", "OpenedEnvelope"]
-
-_LONGEST: Final = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +98,6 @@ class ContextEnvelope:
             )
         _check("memberships", memberships, Memberships)
         _check("store", store, KeyValueStore)
-        _check_seconds("lifetime", lifetime, least=1)
-        _check_seconds("max_delay", max_delay, least=0)
         if not 1 <= max_deliveries <= 1000:  # noqa: PLR2004 - stated in the message
             raise ConfigError(
                 "ContextEnvelope.max_deliveries", f"is {max_deliveries}", "Pass 1 to 1000."
@@ -110,8 +105,7 @@ class ContextEnvelope:
         self._keys = keys
         self._memberships = memberships
         self._deliveries = None if store is None else Deliveries(store, most=max_deliveries)
-        self._lifetime = lifetime
-        self._max_delay = max_delay
+        self._lifetimes = Lifetimes(lifetime, max_delay)
         self._clock = clock
 
     def seal(
@@ -163,7 +157,7 @@ class ContextEnvelope:
                 job_id=job_id,
                 arguments="" if arguments is None else sha256(arguments).hexdigest(),
                 issued_at=math.floor(now),
-                expires_at=self._end(context, now, delay, lifetime),
+                expires_at=self._lifetimes.end(context, now, delay, lifetime),
                 tenant_id=context.tenant_id,
                 user_id=context.user_id,
                 roles=sorted(narrowed.roles),
@@ -244,33 +238,6 @@ class ContextEnvelope:
             report("ENVELOPE_REFUSED", reason=missing.code, operation=job)
             raise
 
-    def _end(
-        self,
-        context: UserExecutionContext,
-        now: float,
-        delay: float,
-        lifetime: float | None,
-    ) -> int:
-        if not 0 <= delay <= self._max_delay:
-            raise ConfigError(
-                "ContextEnvelope.seal(delay)",
-                f"is {delay} seconds, and at most {self._max_delay} are allowed",
-                "Raise ContextEnvelope(max_delay=...), or let a system job send it later.",
-            )
-        if lifetime is not None:
-            _check_seconds("seal(lifetime)", lifetime, least=1)
-        end = now + delay + (self._lifetime if lifetime is None else lifetime)
-        if context.auth_method == AUTH_METHOD and context.expires_at is not None:
-            # Else a job that sends itself again would act for its user for ever.
-            end = min(end, context.expires_at)
-            if end <= now + delay:
-                raise ConfigError(
-                    "ContextEnvelope.seal(delay)",
-                    "puts the job off until after the end of the job that sends it",
-                    "Give the first one a longer lifetime.",
-                )
-        return math.floor(end)
-
     def _left(self, claims: Claims) -> float:
         return claims.expires_at - self._clock.now()
 
@@ -279,11 +246,4 @@ def _check(name: str, value: object, protocol: type) -> None:
     if value is not None and (isinstance(value, type) or not isinstance(value, protocol)):
         raise ConfigError(
             f"ContextEnvelope.{name}", f"{value!r} is none", f"Pass a {protocol.__name__}."
-        )
-
-
-def _check_seconds(name: str, value: float, *, least: float) -> None:
-    if not least <= value <= _LONGEST:
-        raise ConfigError(
-            f"ContextEnvelope.{name}", f"is {value}", f"Pass {least} to {_LONGEST:.0f} seconds."
         )
