@@ -37,21 +37,23 @@ async def asked(provider: Provider) -> AuthorizationServer:
 
 
 class Browser:
-    """Follows the server's redirect to loopback, after whatever *before* does there."""
+    """Opens the link, does *before* with the request behind it, and goes on to the server."""
 
     def __init__(self, before: Callable[[str], None] | None = None) -> None:
         self.before = before
         self.pages: list[str] = []
-        self.address = ""
+        self.link = ""
 
-    async def __call__(self, address: str) -> None:
-        self.address = address
-        self.task = asyncio.create_task(asyncio.to_thread(self.visit, address))
+    async def __call__(self, link: str) -> None:
+        self.link = link
+        self.task = asyncio.create_task(asyncio.to_thread(self.visit, link))
 
-    def visit(self, address: str) -> None:
-        if self.before is not None:
-            self.before(address)
-        self.pages.append(httpx2.get(address, follow_redirects=True).text)
+    def visit(self, link: str) -> None:
+        with httpx2.Client(trust_env=False) as client:
+            address = client.get(link).headers["location"]
+            if self.before is not None:
+                self.before(address)
+            self.pages.append(client.get(address, follow_redirects=True).text)
 
 
 async def login(provider: Provider, show: Show, *, seconds: float = 30) -> Tokens:
@@ -143,6 +145,73 @@ async def test_section_8_3_whoever_else_knocks_does_not_end_the_login(provider: 
     tokens = await login(provider, Browser(before))
 
     assert tokens.access_token.startswith("access-")
+
+
+async def test_section_8_3_whoever_read_the_request_cannot_answer_it(provider: Provider) -> None:
+    """State and challenge are in a command line or a log; a stranger's code must not come in.
+
+    The stranger has their own code for the very challenge: without the browser's cookie the
+    person would work, and keep secrets, in the stranger's account.
+    """
+
+    def before(address: str) -> None:
+        state = parse_qs(urlsplit(address).query)["state"][0]
+        good = urlencode({"code": "evil", "state": state, "iss": provider.issuer})
+        port = urlsplit(browser.link).port
+        knock(
+            address,
+            f"GET /callback?{good} HTTP/1.1\r\nhost: HOST\r\n\r\n",
+            f"GET /callback?{good} HTTP/1.1\r\nhost: HOST\r\n"
+            f"cookie: asgi-guard-login-{port}={'A' * 43}\r\n\r\n",
+        )
+
+    browser = Browser(before)
+    tokens = await login(provider, browser)
+
+    assert tokens.access_token.startswith("access-")
+    await browser.task
+    assert "You may close" in browser.pages[0]
+
+
+async def test_a_link_that_somebody_else_opened_too_ends_the_login(provider: Provider) -> None:
+    """Whoever was first has the cookie; if that was a stranger, the person must not go on."""
+    answers: list[httpx2.Response] = []
+
+    async def show(link: str) -> None:
+        answers.append(await asyncio.to_thread(httpx2.get, link))
+        answers.append(await asyncio.to_thread(httpx2.get, link))
+
+    with pytest.raises(AuthenticationError) as refused:
+        await login(provider, show)
+
+    assert refused.value.reason == "login_address_used_twice"
+    assert [each.status_code for each in answers] == [303, 404]
+    assert provider.asked == []
+
+
+async def test_the_link_says_nothing_of_the_request_and_binds_one_browser(
+    provider: Provider,
+) -> None:
+    """What ``ps`` and the terminal show opens nothing once the browser has been there."""
+    answers: list[httpx2.Response] = []
+
+    async def show(link: str) -> None:
+        assert "state" not in link
+        assert "code_challenge" not in link
+        wrong = await asyncio.to_thread(httpx2.get, link[:-1] + "_")
+        assert wrong.status_code == 404
+        other = {"host": "rebound.example"}
+        assert (await asyncio.to_thread(httpx2.get, link, headers=other)).status_code == 404
+        answers.append(await asyncio.to_thread(httpx2.get, link))
+
+    with pytest.raises(AuthenticationError):
+        await login(provider, show, seconds=0.2)
+
+    [answer] = answers
+    assert answer.headers["location"].startswith(f"{provider.issuer}/authorize?")
+    cookie = answer.headers["set-cookie"]
+    for part in ("; HttpOnly", "; SameSite=Lax", "; Path=/callback"):
+        assert part in cookie
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ class Provider:
         meanwhile: Happens while a renewal is under way; may return an error to refuse it with.
     """
 
-    def __init__(self, port: int) -> None:
-        self.issuer = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.issuer = f"http://{host}:{port}"
         self.hostile = ""
         self.device: list[str] = []
         self.metadata: dict[str, Any] = {}
@@ -169,10 +169,10 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 @contextmanager
-def running_provider() -> Iterator[Provider]:
-    """Serve one from a thread until the block ends."""
+def running_provider(host: str = "127.0.0.1") -> Iterator[Provider]:
+    """Serve one on loopback, called *host*, from a thread until the block ends."""
     port = free_port()
-    provider = Provider(port)
+    provider = Provider(port, host)
     ready = threading.Event()
 
     class Server(uvicorn.Server):
