@@ -19,56 +19,21 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Table, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.pool import NullPool
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.events import emit
 from asgi_guard.errors import ConfigError, UnavailableError
-from asgi_guard.integrations.sql_keys_row import SealedRow, open_row, seal_row
-from asgi_guard.rls import is_guarded
+from asgi_guard.integrations.sql_keys_row import SealedRow, as_bytes, open_row, seal_row
+from asgi_guard.integrations.sql_keys_table import INSERTS, check_engine, signing_keys_table
 from asgi_guard.vault import KeyRing
 
 __all__ = ["SQLKeyStore", "signing_keys_table"]
 
-
 _RING: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_INSERTS: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _NOTHING: Final = SealedRow(0, b"", "", b"", b"")
-
-
-def signing_keys_table(
-    metadata: MetaData, *, name: str = "signing_keys", schema: str | None = None
-) -> Table:
-    """Declare the table in *metadata*, so that your migrations make it.
-
-    Declare it ``system_only`` in `tenant_policies`: no tenant owns it, and the app's own role has
-    no business in it.
-    """
-    return Table(
-        name,
-        metadata,
-        Column("ring", String(64), primary_key=True),
-        Column("version", BigInteger, nullable=False),  # 0: held for the first writer
-        Column("key_id", LargeBinary, nullable=False),
-        Column("master_id", Text, nullable=False),
-        Column("wrapped", LargeBinary, nullable=False),
-        Column("envelope", LargeBinary, nullable=False),
-        schema=schema,
-    )
 
 
 class SQLKeyStore:
@@ -100,7 +65,7 @@ class SQLKeyStore:
         ring: str = "default",
         timeout: float = 60.0,
     ) -> None:
-        _check_engine(engine)
+        check_engine(engine)
         if not isinstance(masters, KeyRing):
             raise ConfigError("SQLKeyStore.masters", "is no KeyRing", "Pass a vault.KeyRing.")
         if not isinstance(ring, str) or not _RING.fullmatch(ring):
@@ -205,7 +170,7 @@ class SQLKeyStore:
             connection = await self._connected()
             try:
                 # Whoever comes first holds the place; the others wait for its transaction's end.
-                insert = _INSERTS[self._engine.dialect.name](self._table)
+                insert = INSERTS[self._engine.dialect.name](self._table)
                 place = {"ring": self._ring, **_NOTHING._asdict()}
                 await connection.execute(insert.values(place).on_conflict_do_nothing())
                 return connection, await self._row(connection, for_update=True)
@@ -245,7 +210,7 @@ class SQLKeyStore:
         columns = [self._table.c[name] for name in SealedRow._fields]
         query = select(*columns).where(self._table.c.ring == self._ring)
         found = (await connection.execute(query.with_for_update() if for_update else query)).first()
-        row = _NOTHING if found is None else _as_bytes(SealedRow(*found))
+        row = _NOTHING if found is None else as_bytes(SealedRow(*found))
         if row.version < self._newest:
             raise ConfigError(
                 f"signing keys {self._ring!r}",
@@ -278,25 +243,3 @@ async def _end(connection: AsyncConnection) -> None:
         await connection.rollback()
     with suppress(SQLAlchemyError, OSError):
         await connection.close()
-
-
-def _as_bytes(row: SealedRow) -> SealedRow:
-    return row._replace(
-        key_id=bytes(row.key_id), wrapped=bytes(row.wrapped), envelope=bytes(row.envelope)
-    )
-
-
-def _check_engine(engine: object) -> None:
-    problem = ""
-    if not isinstance(engine, AsyncEngine):
-        problem = f"is a {type(engine).__name__}"
-    elif engine.dialect.name not in _INSERTS:
-        problem = f"is of {engine.dialect.name}"
-    elif is_guarded(engine):
-        problem = "is guarded, and no tenant owns the keys"
-    elif not isinstance(engine.sync_engine.pool, NullPool):
-        problem = "keeps connections, which belong to the event loop that made them"
-    if problem:
-        raise ConfigError(
-            "SQLKeyStore.engine", problem, "Pass create_async_engine(url, poolclass=NullPool)."
-        )

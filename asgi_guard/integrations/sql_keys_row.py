@@ -14,7 +14,7 @@ from asgi_guard.vault.keyring import KeyRing
 from asgi_guard.vault.records import StoredKey
 from asgi_guard.vault.slot import Slot
 
-__all__ = ["SealedRow", "open_row", "seal_row"]
+__all__ = ["SealedRow", "as_bytes", "open_row", "seal_row"]
 
 # No tenant, and no provider, has a colon in its name: no secret of the vault opens in this place.
 _OWNER: Final = "asgi-guard:signing-keys"
@@ -75,6 +75,13 @@ async def open_row(masters: KeyRing, ring: str, row: SealedRow) -> bytes:
         f"signing keys {ring!r}",
         f"do not open ({code}): the row was changed, or belongs elsewhere",
         "Restore them from escrow: asgi-guard keys restore.",
+    )
+
+
+def as_bytes(row: SealedRow) -> SealedRow:
+    """Return *row* with bytes, whatever the driver has for them."""
+    return row._replace(
+        key_id=bytes(row.key_id), wrapped=bytes(row.wrapped), envelope=bytes(row.envelope)
     )
 
 

@@ -95,7 +95,7 @@ async def test_a_row_written_by_an_attacker_opens_nothing() -> None:
     store, chosen = CountingStore(), FORMAT.new_key()
     keys, attackers = service(store), service(CountingStore(), pepper=Secret("guess" * 10))
     genuine = (await make(keys)).record
-    digest = attackers._peppers.digests(chosen.reveal())[0]
+    digest = attackers._maker._peppers.digests(chosen.reveal())[0]
     forged = {**_fields(genuine), "key_id": "forged", "digest": digest}
     await store.add(APIKey(**forged))
 
@@ -108,7 +108,7 @@ async def test_with_the_pepper_the_same_row_opens() -> None:
     store, chosen = CountingStore(), FORMAT.new_key()
     keys = service(store)
     genuine = (await make(keys)).record
-    digest = keys._peppers.digests(chosen.reveal())[0]
+    digest = keys._maker._peppers.digests(chosen.reveal())[0]
     await store.add(APIKey(**{**_fields(genuine), "key_id": "forged", "digest": digest}))
 
     assert (await keys.verify(chosen.reveal())).tenant_id == ACME

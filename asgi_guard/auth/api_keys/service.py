@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.auth.api_keys.grants import check_creator, check_tenant
 from asgi_guard.auth.api_keys.key_format import KeyFormat
+from asgi_guard.auth.api_keys.maker import KeyMaker
 from asgi_guard.auth.api_keys.peppers import Peppers
-from asgi_guard.auth.api_keys.record import APIKey, IssuedKey, printable, scope_set
+from asgi_guard.auth.api_keys.record import APIKey, IssuedKey
 from asgi_guard.auth.api_keys.reporting import reported
 from asgi_guard.auth.api_keys.store import APIKeyStore
 from asgi_guard.auth.api_keys.verifier import APIKeyVerifier
-from asgi_guard.errors import ConfigError, ConflictError, RequestInvalidError
+from asgi_guard.errors import ConflictError, RequestInvalidError
 from asgi_guard.protocols import Clock
 from asgi_guard.secret import Secret
 
@@ -62,14 +62,15 @@ class APIKeyService:
         clock: Clock = SYSTEM_CLOCK,
         **caching: Any,
     ) -> None:
-        self._peppers = Peppers(pepper, previous_peppers)
+        peppers = Peppers(pepper, previous_peppers)
         self._verifier = APIKeyVerifier(
-            store, key_format=key_format, peppers=self._peppers, clock=clock, **caching
+            store, key_format=key_format, peppers=peppers, clock=clock, **caching
         )
         self.key_format = key_format
         self._store = store
-        self._scopes = None if scopes is None else _known_scopes(scopes)
-        self._max_lifetime = max_lifetime
+        self._maker = KeyMaker(
+            key_format, peppers, scopes=scopes, max_lifetime=max_lifetime, clock=clock
+        )
         self._keys_make_keys = insecure_keys_make_keys
         self._clock = clock
 
@@ -98,9 +99,9 @@ class APIKeyService:
             UnavailableError: The store does not answer.
         """
         with reported("API_KEY_CREATED") as details:
-            granted = self._granted(scopes)
+            granted = self._maker.granted(scopes)
             check_creator(tenant_id, granted, keys_make_keys=self._keys_make_keys)
-            issued = self._issue(name, tenant_id, user_id, granted, expires_in)
+            issued = self._maker.make(name, tenant_id, user_id, granted, expires_in)
             details |= {"api_key_id": issued.record.key_id, "for_tenant": tenant_id}
             await self._store.add(issued.record)
         return issued
@@ -171,7 +172,7 @@ class APIKeyService:
             check_creator(tenant_id, old.scopes, keys_make_keys=self._keys_make_keys)
             if expires_in is None and old.expires_at is not None:
                 expires_in = old.expires_at - old.created_at
-            issued = self._issue(old.name, tenant_id, old.user_id, old.scopes, expires_in)
+            issued = self._maker.make(old.name, tenant_id, old.user_id, old.scopes, expires_in)
             until = min(now + overlap, old.expires_at or now + overlap)
             if not await self._store.supersede(key_id, issued.record, until=until, now=now):
                 raise ConflictError("api_key_not_active")
@@ -227,49 +228,3 @@ class APIKeyService:
     async def close(self) -> None:
         """Wait for what is still being written; for an app's shutdown."""
         await self._verifier.close()
-
-    def _issue(
-        self,
-        name: str,
-        tenant_id: str,
-        user_id: str,
-        scopes: frozenset[str],
-        expires_in: float | None,
-    ) -> IssuedKey:
-        now, key = self._clock.now(), self.key_format.new_key()
-        self._check_lifetime(expires_in)
-        record = APIKey(
-            key_id=secrets.token_hex(8),
-            name=printable(name, most=100),
-            hint=key.reveal()[: len(self.key_format.prefix) + 4],
-            digest=self._peppers.digests(key.reveal())[0],
-            tenant_id=printable(tenant_id, most=128),
-            user_id=printable(user_id, most=255),
-            scopes=scopes,
-            created_at=now,
-            expires_at=None if expires_in is None else now + expires_in,
-        )
-        return IssuedKey(record, key)
-
-    def _check_lifetime(self, expires_in: float | None) -> None:
-        longest = self._max_lifetime
-        if expires_in is None:
-            if longest is not None:
-                raise RequestInvalidError("lifetime_endless")
-        elif not 0 < expires_in <= (DAY * 36_525 if longest is None else longest):
-            raise RequestInvalidError("lifetime_out_of_range")
-
-    def _granted(self, scopes: Iterable[str]) -> frozenset[str]:
-        granted = scope_set(scopes)
-        if self._scopes is not None and not granted <= self._scopes:
-            raise RequestInvalidError("scope_unknown")
-        return granted
-
-
-def _known_scopes(scopes: Iterable[str]) -> frozenset[str]:
-    try:
-        return scope_set(scopes)
-    except RequestInvalidError:
-        raise ConfigError(
-            "APIKeyService.scopes", "are no scope tokens", "Pass a list, e.g. ['notes:read']."
-        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -10,19 +9,17 @@ from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.pools import BoundedPool
 from asgi_guard.auth.jose.base64url import b64url_encode
-from asgi_guard.auth.jose.claims import LOGOUT_EVENT, ClaimRules
+from asgi_guard.auth.jose.claims import LOGOUT_EVENT
 from asgi_guard.auth.jose.issued_token import IssuedToken, signing_input
 from asgi_guard.auth.jose.key_source import SigningKeySource
+from asgi_guard.auth.jose.payloads import Payloads
 from asgi_guard.auth.jose.policy import TOKEN_TYPES, JwtPolicy
-from asgi_guard.auth.jose.principal import principal_of
-from asgi_guard.errors import AuthenticationError, ConfigError
+from asgi_guard.errors import ConfigError
 from asgi_guard.protocols import Clock
 from asgi_guard.secret import Secret
 
 __all__ = ["IssuedToken", "TokenIssuer"]
 
-_JTI_BYTES: Final = 16
-_OURS: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti", "sub", "client_id"})
 _TYP: Final = {**TOKEN_TYPES, "id": "JWT"}  # as it is usually written
 _SIGNERS: Final = BoundedPool("jose-sign", workers=1, queue=256, full="signers_busy")
 
@@ -54,7 +51,7 @@ class TokenIssuer:
         self.policy = policy
         self._keys = keys
         self._clock = clock
-        self._rules = {each: ClaimRules.of(policy, each) for each in policy.types}
+        self._payloads = Payloads(policy, clock=clock)
 
     async def issue_access(
         self,
@@ -164,16 +161,9 @@ class TokenIssuer:
             ConfigError: The policy would refuse the token.
             UnavailableError: Too many tokens wait to be signed, or there is no key.
         """
-        payload = {
-            "iss": self.policy.issuer,
-            "aud": self.policy.audience,
-            "sub": subject,
-            "iat": issued_at,
-            "exp": expires_at,
-            "jti": jti,
-            "fam": family,
-        }
-        self._check("refresh", payload, int(self._clock.now()))
+        payload = self._payloads.of_refresh(
+            subject, family=family, jti=jti, issued_at=issued_at, expires_at=expires_at
+        )
         return await self._signed("refresh", payload)
 
     async def _issue(
@@ -185,7 +175,7 @@ class TokenIssuer:
         lifetime: int | None,
     ) -> IssuedToken:
         issued = await self._signed(
-            token_type, self._payload(token_type, subject, known, further or {}, lifetime)
+            token_type, self._payloads.make(token_type, subject, known, further or {}, lifetime)
         )
         emit(
             "TOKEN_ISSUED",
@@ -210,47 +200,3 @@ class TokenIssuer:
             issued_at=payload["iat"],
             expires_at=payload["exp"],
         )
-
-    def _payload(
-        self,
-        token_type: str,
-        subject: str | None,
-        known: Mapping[str, Any],
-        further: Mapping[str, Any],
-        lifetime: int | None,
-    ) -> dict[str, Any]:
-        if token_type not in self._rules:
-            raise ConfigError("token_type", f"{token_type!r} is not in the policy", "Add it.")
-        taken = sorted({*_OURS, *known} & set(further))
-        if taken:
-            raise ConfigError("claims", f"set {', '.join(taken)}", "Use the argument instead.")
-        now = int(self._clock.now())
-        payload = {
-            "iss": self.policy.issuer,
-            "aud": self.policy.audience,
-            **({} if subject is None else {"sub": subject}),
-            "iat": now,
-            "exp": now + (self.policy.lifetime_of(token_type) if lifetime is None else lifetime),
-            "jti": secrets.token_urlsafe(_JTI_BYTES),
-            **{name: value for name, value in known.items() if value is not None},
-            **further,
-        }
-        self._check(token_type, payload, now)
-        return payload
-
-    def _check(self, token_type: str, payload: dict[str, Any], now: int) -> None:
-        """Refuse to sign what a verifier would refuse: its user would be logged out at once."""
-        reason = ""
-        try:
-            end = self._rules[token_type].check(payload, now=now)
-            if token_type == "access":  # noqa: S105 - a kind of token
-                principal_of(
-                    payload,
-                    tenant_claim=self.policy.tenant_claim,
-                    roles_claim=self.policy.roles_claim,
-                    expires_at=end,
-                )
-        except AuthenticationError as refusal:
-            reason = refusal.reason
-        if reason:
-            raise ConfigError("claims", f"would be refused: {reason}", "See JwtPolicy.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, TypeVar
 
 from asgi_guard._internal.events import emit
 from asgi_guard._internal.extras import require_extra
@@ -20,6 +20,7 @@ from asgi_guard.auth.passwords.stored import (
     StoredHashBounds,
     parse_stored,
 )
+from asgi_guard.auth.passwords.who import Who
 from asgi_guard.errors import ConfigError, PasswordRejectedError, UnavailableError
 from asgi_guard.secret import Secret
 
@@ -147,7 +148,7 @@ class PasswordHasher:
         password = as_secret(password)
         row = None if stored is None else Secret(stored)
         del stored  # error trackers record locals; a careless import may have left a password here
-        who = _Who(user_id, client, request_id)
+        who = Who(user_id, client, request_id)
         if reason := self._rules.problem(password):
             return self._refused(reason, who)  # whoever it is: no work, and nothing to learn
         known = None if row is None else parse_stored(row.reveal(), self._bounds)
@@ -218,7 +219,7 @@ class PasswordHasher:
         known: Argon2Hash | BcryptHash,
         password: Secret,
         replace: Replace,
-        who: _Who,
+        who: Who,
     ) -> None:
         reason, error = "", None
         try:
@@ -232,33 +233,11 @@ class PasswordHasher:
         outcome = "error" if reason else "allowed"
         who.tell("PASSWORD_REHASHED", outcome, reason, replaced=known.algorithm, error=error)
 
-    def _refused(self, reason: str, who: _Who) -> Literal[False]:
+    def _refused(self, reason: str, who: Who) -> Literal[False]:
         self._tally.add("refused")
         hostile = reason == "stored_hash_refused"  # the operator's to mend, not the caller's
         who.unproven().tell("PASSWORD_REFUSED", "error" if hostile else "denied", reason)
         return False
-
-
-class _Who(NamedTuple):
-    """Whom the events of one check are about."""
-
-    user_id: str | None
-    client: str | None
-    request_id: str | None
-
-    def unproven(self) -> _Who:
-        return self._replace(user_id=None)  # an event names nobody who has not proven it
-
-    def tell(self, name: str, outcome: str, reason: str = "", **details: str | None) -> None:
-        emit(
-            name,
-            outcome=outcome,
-            reason=reason,
-            details=details,
-            user_id=self.user_id,
-            client=self.client,
-            request_id=self.request_id,
-        )
 
 
 def _default_workers() -> int:

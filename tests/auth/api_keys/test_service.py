@@ -254,7 +254,7 @@ async def test_a_store_that_hands_out_another_key_is_not_believed(
     """A collation that ignores case, a broken index: compared again, in constant time."""
     issued = await make(keys)
     store._by_digest = dict.fromkeys(
-        keys._peppers.digests((guess := FORMAT.new_key()).reveal()), issued.record.key_id
+        keys._maker._peppers.digests((guess := FORMAT.new_key()).reveal()), issued.record.key_id
     )
 
     with pytest.raises(UnavailableError):
