@@ -209,14 +209,31 @@ async def test_nothing_that_is_written_shows_a_token(
         assert not [text for text in written if signature[:20] in text]
 
 
-async def test_two_processes_on_one_database_rotate_once(tmp_path: Path) -> None:
-    """The promise is made for processes, so it is kept by processes."""
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "sqlite",
+        pytest.param("asyncpg", marks=pytest.mark.postgres),
+        pytest.param("redis", marks=pytest.mark.redis),
+    ],
+)
+async def test_two_processes_on_one_store_rotate_once(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The promise is made for processes, so it is kept by processes, on each kind of store."""
+    address = f"sqlite:///{tmp_path / 'state.db'}"
+    if kind == "redis":
+        address = str(request.getfixturevalue("redis_server").url)
+    elif kind == "asyncpg":
+        address = str(request.getfixturevalue("postgres_database").dsn())
     program = Path(__file__).parents[1] / "support" / "refresh_processes.py"
     run = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.support.refresh_processes",
         str(tmp_path),
+        kind,
+        address,
         stdout=asyncio.subprocess.PIPE,
         cwd=program.parents[2],
     )

@@ -1,6 +1,6 @@
-"""Two processes that refresh one token at the same time, on one SQLite file.
+"""Two processes that refresh one token at the same time, on one store.
 
-    python -m tests.support.refresh_processes FOLDER
+    python -m tests.support.refresh_processes FOLDER KIND ADDRESS
 
 Prints how many successors there were, how many requests were refused, what a replay after the
 grace is answered in another process, and how many tokens of the family still work.
@@ -11,23 +11,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-
-from sqlalchemy import MetaData
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from typing import NamedTuple
 
 from asgi_guard.auth.jose import JwtPolicy, KeyManager, TokenIssuer, TokenVerifier
 from asgi_guard.auth.refresh import RefreshTokens
 from asgi_guard.errors import RefreshRefusedError
-from asgi_guard.integrations.sql_store import SQLStore, create_state_table, state_table
 from asgi_guard.observability import SecurityEvent, subscribe
+from tests.support.store_kinds import opened
 from tests.support.tenancy_world import MovedClock
 
 POLICY = JwtPolicy(
     issuer="https://id.example", audience="a", algorithms=("ES256",), types=("access", "refresh")
 )
-TABLE = state_table(MetaData())
 PROCESSES = 2
 REQUESTS = 8
 
@@ -39,46 +37,53 @@ class Quiet:
         """Drop the event."""
 
 
-async def server(folder: Path, clock: MovedClock) -> tuple[RefreshTokens, AsyncEngine]:
-    """Start one process of an authorization server."""
+class Shared(NamedTuple):
+    """What the processes share: a folder with the signing keys, and a store."""
+
+    folder: Path
+    kind: str
+    address: str
+
+
+@asynccontextmanager
+async def server(shared: Shared, clock: MovedClock) -> AsyncIterator[RefreshTokens]:
+    """Run one process of an authorization server for the block."""
     keys = KeyManager(
-        folder / "keys", algorithm="ES256", longest_token=POLICY.longest_lifetime, clock=clock
-    )
-    await keys.open()
-    engine = create_async_engine(f"sqlite+aiosqlite:///{folder / 'state.db'}")
-    tokens = RefreshTokens(
-        SQLStore(engine, TABLE, clock=clock, timeout=30.0),
-        issuer=TokenIssuer(POLICY, keys=keys, clock=clock),
-        verifier=TokenVerifier(POLICY, keys=keys, clock=clock),
+        shared.folder / "keys",
+        algorithm="ES256",
+        longest_token=POLICY.longest_lifetime,
         clock=clock,
     )
-    return tokens, engine
+    await keys.open()
+    async with opened(shared.kind, shared.address, clock, timeout=30.0) as store:
+        yield RefreshTokens(
+            store,
+            issuer=TokenIssuer(POLICY, keys=keys, clock=clock),
+            verifier=TokenVerifier(POLICY, keys=keys, clock=clock),
+            clock=clock,
+        )
 
 
-async def begin(folder: Path) -> str:
+async def begin(shared: Shared) -> str:
     """Make the table and log in."""
-    tokens, engine = await server(folder, MovedClock())
-    await create_state_table(engine, TABLE)
-    grant = await tokens.start("alice", client_id="web")
-    await engine.dispose()
+    async with server(shared, MovedClock()) as tokens:
+        grant = await tokens.start("alice", client_id="web")
     return grant.token.token.reveal()
 
 
-async def use(folder: Path, token: str, moved: float, times: int) -> list[str]:
+async def use(shared: Shared, token: str, moved: float, times: int) -> list[str]:
     """Refresh *token* some times at once; return each successor, or why not."""
     clock = MovedClock()
     clock.time += moved
-    tokens, engine = await server(folder, clock)
+    async with server(shared, clock) as tokens:
 
-    async def once() -> str:
-        try:
-            return (await tokens.refresh(token, client_id="web")).token.token.reveal()
-        except RefreshRefusedError as refusal:
-            return f"!{refusal.reason}"
+        async def once() -> str:
+            try:
+                return (await tokens.refresh(token, client_id="web")).token.token.reveal()
+            except RefreshRefusedError as refusal:
+                return f"!{refusal.reason}"
 
-    replies = await asyncio.gather(*(once() for _ in range(times)))
-    await engine.dispose()
-    return list(replies)
+        return list(await asyncio.gather(*(once() for _ in range(times))))
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -93,15 +98,16 @@ def forked(work: Callable[[], None]) -> int:
         os._exit(1)
 
 
-def main(folder: Path) -> None:
+def main(shared: Shared) -> None:
     """Run the processes, and print what became of the token."""
-    token = asyncio.run(begin(folder))
+    folder = shared.folder
+    token = asyncio.run(begin(shared))
     gate_reader, gate_writer = os.pipe()
 
     def contend(number: int) -> None:
         os.close(gate_writer)
         os.read(gate_reader, 1)  # until the parent closes its end
-        replies = asyncio.run(use(folder, token, 1.0, REQUESTS))
+        replies = asyncio.run(use(shared, token, 1.0, REQUESTS))
         (folder / f"replies-{number}").write_text("\n".join(replies))
 
     children = [forked(lambda n=number: contend(n)) for number in range(PROCESSES)]  # type: ignore[misc]
@@ -112,8 +118,8 @@ def main(folder: Path) -> None:
     ]
     successors = [each for each in replies if not each.startswith("!")]
     jtis = {asyncio.run(jti_of(folder, each)) for each in successors}
-    (replay,) = asyncio.run(use(folder, token, 60.0, 1))
-    later = asyncio.run(use(folder, successors[0], 61.0, 1))
+    (replay,) = asyncio.run(use(shared, token, 60.0, 1))
+    later = asyncio.run(use(shared, successors[0], 61.0, 1))
     sys.stdout.write(
         f"successors={len(jtis)} refused={len(replies) - len(successors)} "
         f"replay={replay.removeprefix('!')} "
@@ -132,4 +138,4 @@ async def jti_of(folder: Path, token: str) -> str:
 
 if __name__ == "__main__":
     subscribe(Quiet())
-    main(Path(sys.argv[1]))
+    main(Shared(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
