@@ -194,11 +194,12 @@ async def _state(sessions: SessionService, user: str, sid: str) -> dict[str, Any
 
 
 def kill(kind: str, address: str, most: int) -> None:
-    users = [uuid4().hex for _ in range(most)]
+    stride = 3 if kind == "asyncpg" else 1  # each child builds its statements anew
+    users = [uuid4().hex for _ in range(most // stride)]
     sids = asyncio.run(_made(kind, address, users))
     died: list[bool] = []
     for step, sid in enumerate(sids):
-        died.append(_died(kind, address, sid, step))
+        died.append(_died(kind, address, sid, step * stride))
         if not died[-1]:
             break
     states = asyncio.run(_found(kind, address, dict(zip(users, sids, strict=True))))
