@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from asyncpg.connection import Connection
 
@@ -17,6 +17,8 @@ from asgi_guard.rls.seal.keys import SealKeys
 from asgi_guard.rls.variables import RLSVariables
 
 __all__ = ["GuardedConnection", "QuickConnection", "connection_class", "guard_of"]
+
+_FORGET_NUMBERS: Final = "DISCARD SEQUENCES;"
 
 
 class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
@@ -76,6 +78,12 @@ class GuardedConnection(Connection):  # type: ignore[misc] # asyncpg is untyped
         self._mark_stmts_as_closed()
         self._drop_local_statement_cache()
         guard.left_something = False
+
+    def get_reset_query(self) -> str:
+        """Return asyncpg's own, and what makes the session forget drawn numbers: lastval()."""
+        query: str = super().get_reset_query()
+        # In the message that is sent anyway; a class of the user's that resets nothing is left so.
+        return f"{query}\n{_FORGET_NUMBERS}" if query else query
 
     def _set_proxy(self, proxy: Any) -> None:
         # asyncpg's pool calls this when it hands the connection out, and again when it is back.

@@ -132,17 +132,22 @@ def view_statements(view: str, variables: RLSVariables) -> list[str]:
 
 
 def sequence_statement(tables: Iterable[TableName], variables: RLSVariables) -> str:
-    """Let both app roles draw from the sequences behind serial and identity columns."""
+    """Let both app roles draw from the sequences behind serial columns, and see no other.
+
+    Drawing for an identity column needs no right on its sequence (PostgreSQL docs, GRANT).
+    """
     listed = ",\n            ".join(f"{literal(table.sql)}::regclass" for table in tables)
     apps = f"{identifier(variables.runtime_role)}, {identifier(variables.system_role)}"
     return f"""\
--- Sequences behind serial and identity columns: draw the next value, and nothing else.
+-- Sequences behind columns. USAGE also shows where a sequence stands (pg_sequences, lastval): an
+-- identity column draws without it, a serial one cannot.
 DO {DOLLAR}
 DECLARE
     sequence regclass;
+    serial boolean;
 BEGIN
-    FOR sequence IN
-        SELECT d.objid FROM pg_catalog.pg_depend d
+    FOR sequence, serial IN
+        SELECT d.objid, d.deptype = 'a' FROM pg_catalog.pg_depend d
         JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'S'
         WHERE d.classid = 'pg_catalog.pg_class'::regclass
           AND d.refclassid = 'pg_catalog.pg_class'::regclass
@@ -151,7 +156,9 @@ BEGIN
             {listed})
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON SEQUENCE %s FROM PUBLIC, {apps}', sequence);
-        EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO {apps}', sequence);
+        IF serial THEN
+            EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO {apps}', sequence);
+        END IF;
     END LOOP;
 END
 {DOLLAR}"""

@@ -70,9 +70,10 @@ def wanted_relation(
         if index:
             wanted["index"] = "leads with the tenant"
     if kind in {"guarded", "system_only"}:
-        for sequence, _ in found.sequences:
+        for sequence, serial, _ in found.sequences:
             for role in (variables.runtime_role, variables.system_role):
-                wanted[f"sequence {sequence} to {role}"] = "USAGE"
+                # An identity column draws without a right (see `sequence_statement`).
+                wanted[f"sequence {sequence} to {role}"] = "USAGE" if serial else ""
             wanted[f"sequence {sequence} to PUBLIC"] = ""
     return wanted
 
@@ -97,7 +98,7 @@ def found_relation(
         if index:
             told["index"] = "leads with the tenant" if found.leads else "missing"
     if kind in {"guarded", "system_only"}:
-        for sequence, grants in found.sequences:
+        for sequence, _, grants in found.sequences:
             for role in roles:
                 told[f"sequence {sequence} to {role}"] = _granted(grants, role)
             told[f"sequence {sequence} to PUBLIC"] = _granted(grants, "")

@@ -71,7 +71,7 @@ EXISTS (SELECT FROM pg_catalog.pg_index i
 
 _SEQUENCES = f"""\
 ARRAY (SELECT pg_catalog.json_build_object('name', sn.nspname || '.' || s.relname,
-            'grants', {_grants("s.relacl", "s.relowner")})
+            'serial', d.deptype = 'a', 'grants', {_grants("s.relacl", "s.relowner")})
             FROM pg_catalog.pg_depend d
             JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
             JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace

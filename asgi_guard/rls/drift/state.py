@@ -51,7 +51,7 @@ class FoundRelation:
     column_grants: tuple[str, ...]
     policies: tuple[FoundPolicy, ...]
     leads: bool
-    sequences: tuple[tuple[str, Grants], ...]
+    sequences: tuple[tuple[str, bool, Grants], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,9 @@ def _relation(raw: dict[str, Any]) -> FoundRelation:
         "grants": _pairs(raw["grants"]),
         "column_grants": tuple(raw["column_grants"]),
         "policies": tuple(_policy(item) for item in raw["policies"]),
-        "sequences": tuple((item["name"], _pairs(item["grants"])) for item in raw["sequences"]),
+        "sequences": tuple(
+            (item["name"], item["serial"], _pairs(item["grants"])) for item in raw["sequences"]
+        ),
     }
     return FoundRelation(**{**raw, **parts})
 

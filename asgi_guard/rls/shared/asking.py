@@ -53,7 +53,12 @@ async def ask(db: Any, operation: str, sql: str, *values: object) -> Any:
 
 
 def ask_sync(db: Any, operation: str, sql: str, *values: object) -> Any:
-    """Run one statement on a sync ``Session`` or ``Connection``; otherwise as `ask`."""
+    """Run one statement on a sync ``Session`` or ``Connection``; otherwise as `ask`.
+
+    Raises:
+        ConfigError: *db* is of another kind.
+        RLSViolationError: As of `ask`.
+    """
     if not isinstance(db, _SYNC):
         raise ConfigError(
             operation, f"got a {type(db).__name__}", "Pass a guarded Session or Connection."

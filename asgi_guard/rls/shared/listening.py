@@ -20,8 +20,7 @@ from asgi_guard.rls.binding.connect_errors import connect_in_plain_words
 
 __all__ = ["ListeningConnection", "open_listening"]
 
-_SETTING: Final = "asgi_guard_listener.names"
-_STATE: Final = f"SELECT pg_catalog.set_config('{_SETTING}', $1, true)"
+_STATE: Final = "SELECT pg_catalog.set_config('asgi_guard_listener.names', $1, true)"
 _BATCH: Final = 500
 _PATIENCE: Final = 10.0  # seconds for the server to answer at all
 
@@ -32,7 +31,7 @@ DO $asgi_guard$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY string_to_array(current_setting('{_SETTING}'), ',') LOOP
+    FOREACH name IN ARRAY string_to_array(current_setting('asgi_guard_listener.names'), ',') LOOP
         EXECUTE format('{verb} %I', name);
     END LOOP;
 END

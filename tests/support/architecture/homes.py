@@ -103,10 +103,11 @@ HOMES = (
                 "rls/binding/clause.py",  # writes the tenant into BEGIN
                 "rls/binding/sealed_clause.py",  # writes the signed one
                 "rls/probe.py",  # tries, at start-up, what a wrong binding would see
+                "rls/adoption/monitoring.py",  # remembers in a transaction that it has told
             }
         ),
         _texts(
-            r"\bset_config\s*\((?!'(?:lock_timeout|jit)')"
+            r"\bset_config\s*\((?!'(?:lock_timeout|jit|asgi_guard_listener\.names)')"
             r"|\bSET\s+LOCAL\s+(?!lock_timeout|statement_timeout|row_security)"
         ),
     ),
