@@ -14,8 +14,10 @@ from asgi_guard.protocols import Authenticator, Principal, Scope
 
 __all__ = ["ThrottledAuthenticator"]
 
-_CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key", "sec-websocket-protocol")
-_SHARED_HEADERS: Final = ("cookie",)
+_CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key")
+# Subprotocols are the same for each client of an app: counted like a credential of its own,
+# whoever is refused a few times would lock all of them out.
+_SHARED_HEADERS: Final = ("cookie", "sec-websocket-protocol")
 # The signature held, so nobody guessed: fifty browsers that wake up behind one address.
 _NO_GUESS: Final = frozenset({"token_expired"})
 
