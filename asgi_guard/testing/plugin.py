@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import pytest
 
+from asgi_guard.testing.detector import TenantDetector
 from asgi_guard.testing.running import running_server
 from asgi_guard.testing.server import (
     PostgresDatabase,
@@ -36,6 +37,7 @@ __all__ = [
     "postgres_template_factory",
     "pytest_addoption",
     "recorded_statements",
+    "tenant_detector",
 ]
 
 PrepareTemplate: TypeAlias = Callable[[PostgresDatabase], Awaitable[None] | None]
@@ -116,6 +118,25 @@ def recorded_statements() -> Iterator[list[str]]:
 
     with record_statements() as seen:
         yield seen
+
+
+@pytest.fixture
+def tenant_detector() -> Iterator[TenantDetector]:
+    """Watch objects during the test, and fail it at its end if two tenants touched one.
+
+    Use it like this::
+
+        def test_nothing_is_shared(client, tenant_detector):
+            tenant_detector.watch_name("app.agents.support_agent")
+            client.get("/ask", headers=ALICE)
+            client.get("/ask", headers=BOB)
+    """
+    detector = TenantDetector()
+    try:
+        yield detector
+    finally:
+        detector.close()
+    detector.check()
 
 
 _numbers = itertools.count(1)
