@@ -23,7 +23,14 @@ _FINDINGS = Path("fuzz-findings")
 _LONGEST_INPUT = 20_000  # above the 16 KiB at which tokens are refused unread
 _SECONDS_PER_INPUT = 5
 _MEGABYTES = 1024
-_SEEN = ["asgi_guard._internal", "asgi_guard.auth", "asgi_guard.vault", "tests.fuzz.targets"]
+_SEEN = [
+    "asgi_guard._internal",
+    "asgi_guard.auth",
+    "asgi_guard.cli.login",
+    "asgi_guard.vault",
+    "tests.fuzz.login_targets",
+    "tests.fuzz.targets",
+]
 
 
 def main() -> None:

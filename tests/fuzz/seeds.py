@@ -11,8 +11,10 @@ from asgi_guard.auth.jose import SigningKey, escrow
 from asgi_guard.auth.jose.key_file import RingCodec
 from asgi_guard.auth.jose.key_ring import KeyRing
 from asgi_guard.auth.passwords.stored import Argon2Hash
+from asgi_guard.auth.sessions.file_envelope import KEY_BYTES, KEY_ID_BYTES, Header, sealed
 from asgi_guard.auth.sessions.identifiers import new_sid
 from asgi_guard.vault.envelope import seal
+from tests.fuzz.login_targets import LOGIN_SEEDS
 from tests.fuzz.targets import DATA_KEY, KEYS, NOW, PASSPHRASE, SLOT, TARGETS
 
 __all__ = ["seeds"]
@@ -118,7 +120,13 @@ def _oidc() -> list[bytes]:
     return [b"code=abc&state=def&iss=https%3A%2F%2Fid.example", b"error=access_denied&state=x"]
 
 
+def _session_file() -> list[bytes]:
+    header = Header(bytes(KEY_ID_BYTES), 1, NOW)
+    return [sealed(bytearray(b"x" * 40), key=bytearray(KEY_BYTES), name="default", header=header)]
+
+
 _SEEDS: Final[Mapping[str, Callable[[], list[bytes]]]] = {
+    **LOGIN_SEEDS,
     "address": lambda: [b"::ffff:127.0.0.1", b"64:ff9b::7f00:1", b"10.0.0.1", b"fe80::1%eth0"],
     "api_key": _api_key,
     "claims": _all_claims,
@@ -133,7 +141,7 @@ _SEEDS: Final[Mapping[str, Callable[[], list[bytes]]]] = {
     "local_path": lambda: [b"/notes?next=%2F%2Fevil", b"//evil.example", b"/a/%2e%2E/b"],
     "oidc_callback": _oidc,
     "path": lambda: [b"/notes/1", b"/a//b/../c%2fd;x=y", b"/%c3%a9/"],
-    "session_file": lambda: [b"AGSS\x01" + bytes(80)],
+    "session_file": _session_file,
     "session_record": _session_record,
     "stored_hash": _stored_hash,
     "strict_json": _json,

@@ -39,6 +39,7 @@ from asgi_guard.secret import Secret
 from asgi_guard.vault.data_key import DataKey
 from asgi_guard.vault.envelope import open_envelope
 from asgi_guard.vault.slot import Slot
+from tests.fuzz.login_targets import LOGIN_TARGETS
 from tests.support.tenancy_world import MovedClock
 
 __all__ = ["TARGETS", "BrokenPromise", "Target", "everything", "held"]
@@ -211,6 +212,7 @@ def everything(data: bytes) -> None:
 
 
 TARGETS: Final[dict[str, Target]] = {
+    **LOGIN_TARGETS,
     "address": _address,
     "api_key": _api_key,
     "claims": _claims,
