@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from asgi_guard import Guard, GuardSettings
 from asgi_guard._internal.memory_store import MemoryStore
-from asgi_guard.auth import AuthenticationMiddleware
-from asgi_guard.auth.dpop import DPoPClient, DPoPProver, DPoPTokenEndpoint
+from asgi_guard.auth import AuthenticationMiddleware, BearerAuthenticator
+from asgi_guard.auth.dpop import DPoPAuthenticator, DPoPClient, DPoPProver, DPoPTokenEndpoint
+from asgi_guard.auth.jose import DualAlgorithmVerifier, KeySet, TokenVerifier, VerificationKey
 from asgi_guard.errors import (
     AuthenticationError,
     ConfigError,
@@ -26,9 +27,10 @@ from asgi_guard.observability import subscribe
 from asgi_guard.protocols import FetchResponse, Principal, Receive, Scope, Send
 from asgi_guard.secret import Secret
 from asgi_guard.tenancy import ClaimResolver, require_context
+from tests.attacks.test_credential_canary import traced
 from tests.support import dpop_world
-from tests.support.exchange import Events
-from tests.support.jose_tokens import signing_key
+from tests.support.exchange import Events, http_scope
+from tests.support.jose_tokens import NOW, made, policy, signing_key, verifier
 from tests.support.sessions_served import whoami
 from tests.support.tenancy_calls import get
 from tests.support.tenancy_world import ACME, MovedClock
@@ -173,3 +175,36 @@ async def test_a_table_that_refuses_a_token_leaves_none_on_the_error() -> None:
 
     await engine.dispose()
     assert not [part for part in chain(failed.value) + contexts(failed.value) if token in part]
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "dpop", "dual"])
+async def test_an_apps_own_error_passes_without_the_token_and_still_says_where(scheme: str) -> None:
+    """A hook of the app's raises in the middle of a verification; its tracker records locals."""
+
+    def broken(_token: object) -> bool:
+        raise KeyError("no such table")
+
+    token = dpop_world.bound_token() if scheme == "dpop" else made()
+    judge: Any = verifier(is_revoked=broken)
+    if scheme == "dual":
+        judge = DualAlgorithmVerifier(
+            current=judge,
+            legacy=TokenVerifier(
+                policy(algorithms=("HS256",)),
+                keys=KeySet([VerificationKey("s" * 32, algorithm="HS256")]),
+                is_revoked=broken,
+            ),
+            until=NOW + 60,
+            clock=MovedClock(),
+        )
+    guard: Any = BearerAuthenticator(judge)
+    if scheme == "dpop":
+        guard = DPoPAuthenticator(judge, validator=dpop_world.validator())
+    line = ("authorization", f"{'DPoP' if scheme == 'dpop' else 'Bearer'} {token.decode()}")
+
+    with pytest.raises(KeyError) as failed:
+        await guard.authenticate(http_scope(headers=[line]))
+
+    signature = token.decode()[-24:]
+    assert signature not in traced(failed.value)
+    assert any("broken" in str(place.name) for place in failed.traceback)
