@@ -47,7 +47,7 @@ def test_a_short_run_of_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
 
 def test_a_bug_that_was_planted_is_found(tmp_path: Path) -> None:
     """Negative control: a fuzzer that does not see into the package finds nothing, ever."""
-    done = fuzz("planted", tmp_path, "30")
+    done = fuzz("planted", tmp_path, "90")
 
     assert done.returncode != 0
     assert "IndexError" in done.stdout + done.stderr
