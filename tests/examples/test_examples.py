@@ -36,6 +36,15 @@ def test_ten_agents_of_ten_users_cross_nothing_and_leave_their_events() -> None:
     assert "1800 looks at a neighbour's memory: each refused, each an event" in told.stdout
 
 
+def test_an_agent_that_writes_sql_reads_and_changes_its_own_tenant_only() -> None:
+    """It runs a hostile model's statements as they are; the plain binding is its control."""
+    told = _run("examples/text_to_sql.py")
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "sealed: 19 statements of a hostile model, 0 crossed" in told.stdout
+    assert "plain binding, for comparison: 0 crossed" not in told.stdout
+
+
 def test_the_tour_of_the_demo_holds_and_exits_with_success() -> None:
     """`make demo ONCE=1` is the proof a newcomer runs first."""
     told = _run("-m", "asgi_guard.cli", "demo", "--once")
