@@ -117,7 +117,10 @@ class _LeasedSocket:
         self._code = 0
         self._closed = False
         self._heard = False
-        self._suspect = True  # it may have ended between its proof and the watch over it
+        # How often it was suspected to have ended, and up to which time it was cleared of that. It
+        # is suspected from the start: it may have ended between its proof and the watch over it.
+        self._suspected, self._cleared = 1, 0
+        self._looking = asyncio.Lock()
         self._due = asyncio.Event()
         self._waiting: anyio.CancelScope | None = None
 
@@ -126,7 +129,7 @@ class _LeasedSocket:
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
-            self._suspect = True  # before the next message, if that comes before the watch
+            self._suspected += 1  # before the next message, if that comes before the watch
             loop.call_soon_threadsafe(self._due.set)
 
         start_soon(self._tick)
@@ -138,8 +141,7 @@ class _LeasedSocket:
         if self._open:
             with anyio.CancelScope() as self._waiting:
                 message = await self._receive()
-                if self._suspect:
-                    await self._look()
+                await self._clear()
                 if self._open:
                     self._heard |= message["type"] == "websocket.receive"
                     self._closed |= message["type"] == "websocket.disconnect"
@@ -155,14 +157,20 @@ class _LeasedSocket:
         kind = message["type"]
         if self._closed and kind == "websocket.close":
             return
-        if self._suspect:
-            await self._look()
+        await self._clear()
         if not self._open:
             raise OSError("the credential of this WebSocket has ended")
         if kind == "websocket.accept" and self._lease.echo and not message.get("subprotocol"):
             message = {**message, "subprotocol": self._lease.echo}
         self._closed = kind == "websocket.close"
         await self._send(message)
+
+    async def _clear(self) -> None:
+        """Let nothing pass while it is suspected, also while somebody else is asking already."""
+        if self._cleared < self._suspected:
+            async with self._looking:
+                if self._cleared < self._suspected:
+                    await self._look()
 
     @property
     def _open(self) -> bool:
@@ -177,11 +185,12 @@ class _LeasedSocket:
         while self._open:
             await self._due.wait()
             self._due.clear()
-            await self._look()
+            async with self._looking:
+                await self._look()
 
     async def _look(self) -> None:
-        check, heard = self._lease.check, self._heard
-        self._suspect = self._heard = False
+        check, heard, suspected = self._lease.check, self._heard, self._suspected
+        self._heard = False
         if check is None or not self._open:
             return
         try:
@@ -192,6 +201,7 @@ class _LeasedSocket:
             await self._end(TRY_AGAIN_LATER, failure.reason)
         except Exception:  # noqa: BLE001 - whatever it is, nobody can say that it holds
             await self._end(TRY_AGAIN_LATER, "socket_check_failed")
+        self._cleared = suspected
 
     async def _end(self, code: int, reason: str) -> None:
         if not self._open:

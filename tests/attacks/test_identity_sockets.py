@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from asgi_guard.auth.api_keys import APIKeyAuthenticator
 from asgi_guard.auth.dpop import DPoPAuthenticator
 from asgi_guard.auth.jose import KeySet, TokenRevocations, TokenVerifier
 from asgi_guard.auth.sessions import TicketAuthenticator, WebSocketBearer, WebSocketTickets
+from asgi_guard.auth.socket_lease import SocketLease, serve_leased
 from asgi_guard.auth.throttle import Throttle
 from asgi_guard.errors import AuthenticationError
-from asgi_guard.protocols import Authenticator, Principal
+from asgi_guard.protocols import Authenticator, Principal, Receive, Scope, Send
 from tests.support import api_keys_world, dpop_world
 from tests.support.exchange import http_scope, websocket_scope
 from tests.support.jose_tokens import access_claims, made, policy, signing_key, verifier
@@ -194,3 +196,86 @@ async def test_control_nothing_revoked_and_the_socket_stays_open(server: Server)
         socket.say("still mine")
 
         assert (await socket.next())["text"] == "still mine"
+
+
+class Slow:
+    """A credential that ends in this process, on a store that takes its time to say so."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.stalled = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.ended = False
+        self.wake: Callable[[], None] = lambda: None
+
+    async def check(self, _heard: bool) -> None:  # noqa: FBT001 - the lease's own signature
+        self.asked += 1
+        if not self.answers.is_set():
+            self.stalled.set()
+        await self.answers.wait()
+        if self.ended:
+            raise AuthenticationError("session_terminated")
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        self.wake = wake
+        return lambda: None
+
+    def lease(self) -> SocketLease:
+        return SocketLease(check=self.check, subscribe=self.subscribe, ticker=HandTicker())
+
+
+async def test_nothing_is_said_or_heard_while_a_slow_store_is_asked_about_a_logout() -> None:
+    """The watch asks, and takes its time; what passes meanwhile passes after the logout."""
+    credential, sent = Slow(), asyncio.Queue[Any]()
+    incoming = asyncio.Queue[Any]()
+    speak = asyncio.Event()
+
+    async def feed(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        await speak.wait()
+        with suppress(OSError):
+            await send({"type": "websocket.send", "text": "rows of after the logout"})
+
+    scope = websocket_scope("/", {})
+    serving = asyncio.create_task(
+        serve_leased(credential.lease(), feed, scope, incoming.get, sent.put)
+    )
+    assert (await sent.get())["type"] == "websocket.accept"
+    credential.answers.clear()
+    credential.ended = True
+    credential.wake()
+    await credential.stalled.wait()  # the watch is asking
+    speak.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    credential.answers.set()
+    await serving
+
+    assert [sent.get_nowait() for _ in range(sent.qsize())] == [CLOSED]
+
+
+async def test_control_a_store_that_is_slow_about_a_living_session_costs_time_alone() -> None:
+    """Negative control: what was held back goes out once the session is found alive."""
+    credential, sent = Slow(), asyncio.Queue[Any]()
+    speak = asyncio.Event()
+
+    async def feed(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        await speak.wait()
+        await send({"type": "websocket.send", "text": "still here"})
+
+    scope = websocket_scope("/", {})
+    waiting = asyncio.Queue[Any]()
+    serving = asyncio.create_task(
+        serve_leased(credential.lease(), feed, scope, waiting.get, sent.put)
+    )
+    await sent.get()
+    credential.answers.clear()
+    credential.wake()
+    await credential.stalled.wait()
+    speak.set()
+    credential.answers.set()
+    await serving
+
+    assert (await sent.get())["text"] == "still here"
