@@ -24,7 +24,7 @@ from asgi_guard.protocols import Principal, Scope
 from asgi_guard.rls import GuardedAsyncSession, guarded_engine
 from asgi_guard.settings.env import PREFIX, read_environment
 from asgi_guard.tenancy import ClaimResolver
-from asgi_guard.testing import PostgresDatabase
+from asgi_guard.testing import ContaminationError, PostgresDatabase
 from scripts.errors_page import PAGE, errors_page
 from tests.support.pages import Page, as_role, prepare, tutorial_models
 
@@ -225,3 +225,12 @@ async def test_the_page_of_testing_runs(postgres_database: PostgresDatabase) -> 
     admin = postgres_database.dsn().replace("://", "+asyncpg://", 1)
     await names["test_nobody_reads_anothers_notes"](runtime, TENANT)
     await names["test_control_the_attack_works_where_no_policy_is_asked"](admin, TENANT)
+
+    names["test_each_tenant_has_an_agent"]()
+    detector = names["TenantDetector"]()
+    names["test_the_history_is_nobodys"](detector)
+    assert detector.found == ()
+    shared = names["Agent"]()
+    with pytest.raises(ContaminationError), names["detect_shared"](names["Agent"]):  # noqa: PT012 - the block's end raises
+        names["ask"](shared, TENANT)
+        names["ask"](shared, OTHER)
