@@ -26,6 +26,7 @@ pytest_plugins = [
     "asgi_guard.testing.plugin",
     "tests.support.node_oidc.fixtures",
     "tests.support.rls_fixtures",
+    "tests.support.shared_objects",
 ]
 
 # No deadline per example: a busy machine is not a failure.

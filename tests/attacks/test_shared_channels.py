@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -20,7 +20,7 @@ from asgi_guard.rls.shared.subscription import Subscription
 from asgi_guard.tenancy import use_context
 from tests.support.rls_fixtures import EventList
 from tests.support.rls_schema import ALICE, BOB, RLSDatabase, context_of
-from tests.support.shared_objects import CHANNEL_KEYS, SharedWorld, shared_world
+from tests.support.shared_objects import CHANNEL_KEYS, SharedWorld, plain_only
 
 SEAL = ChannelSeal(CHANNEL_KEYS)
 ALICES, BOBS = Topic(ALICE, "notes"), Topic(BOB, "notes")
@@ -39,12 +39,6 @@ class Clock:
         return self.at
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "sealed"])
-def world(request: pytest.FixtureRequest, rls_database: RLSDatabase) -> Iterator[SharedWorld]:
-    with shared_world(rls_database, sealed=request.param) as made:
-        yield made
-
-
 @asynccontextmanager
 async def bob_listens(
     database: RLSDatabase, clock: Clock | None = None
@@ -59,45 +53,48 @@ async def bob_listens(
             yield listener, items
 
 
-async def inject(world: SharedWorld, *sent: tuple[str, str]) -> None:
+async def inject(shared: SharedWorld, *sent: tuple[str, str]) -> None:
     """Send notifications out of ALICE's transaction, as injected SQL would."""
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         for name, payload in sent:
             await handle.execute(f"SELECT pg_notify('{name}', '{payload}')")
 
 
-async def bob_sends(world: SharedWorld, payload: str) -> None:
-    async with world.works_for(BOB) as handle:
+async def bob_sends(shared: SharedWorld, payload: str) -> None:
+    async with shared.works_for(BOB) as handle:
         await notify(handle, "notes", payload, keys=CHANNEL_KEYS)
 
 
 @pytest.mark.postgres
-async def test_control_a_plain_channel_is_everybodys(world: SharedWorld) -> None:
+@plain_only
+async def test_control_a_plain_channel_is_everybodys(shared: SharedWorld) -> None:
     """Negative control: what PostgreSQL itself does between tenants of one role."""
     heard: asyncio.Queue[str] = asyncio.Queue()
-    bob = await asyncpg.connect(world.rls.dsn)
+    bob = await asyncpg.connect(shared.rls.dsn)
     await bob.add_listener("notes", lambda *said: heard.put_nowait(said[3]))
 
-    await inject(world, ("notes", "data of alice"))
+    await inject(shared, ("notes", "data of alice"))
 
     assert await asyncio.wait_for(heard.get(), 10) == "data of alice"
     await bob.close()
 
 
 @pytest.mark.postgres
-async def test_guessed_names_reach_nobody(world: SharedWorld) -> None:
+@plain_only
+async def test_guessed_names_reach_nobody(shared: SharedWorld) -> None:
     """What the app calls a channel, and what a tenant could compute without the key."""
     guesses = ["notes", f"{BOB}:notes", f"notes_{BOB}"]
     guesses += [ChannelSeal(SealKeys([SealKey.generate()])).name(BOBS), SEAL.name(ALICES)]
-    async with bob_listens(world.rls) as (_, items):
-        await inject(world, *((name, SEAL.seal(BOBS, "guessed")) for name in guesses))
-        await bob_sends(world, "genuine")
+    async with bob_listens(shared.rls) as (_, items):
+        await inject(shared, *((name, SEAL.seal(BOBS, "guessed")) for name in guesses))
+        await bob_sends(shared, "genuine")
         assert await anext(items) == "genuine"
 
 
 @pytest.mark.postgres
+@plain_only
 async def test_with_the_name_nothing_forged_gets_in(
-    world: SharedWorld, rls_events: EventList
+    shared: SharedWorld, rls_events: EventList
 ) -> None:
     """A name that leaked, out of a log perhaps, is not a way in."""
     genuine = SEAL.seal(BOBS, "genuine")
@@ -113,9 +110,9 @@ async def test_with_the_name_nothing_forged_gets_in(
         ("forged", genuine[:-7] + "changed"),
     ]
     name = SEAL.name(BOBS)
-    async with bob_listens(world.rls) as (_, items):
-        await inject(world, *((name, payload) for _, payload in forged))
-        await bob_sends(world, "genuine")
+    async with bob_listens(shared.rls) as (_, items):
+        await inject(shared, *((name, payload) for _, payload in forged))
+        await bob_sends(shared, "genuine")
         assert await anext(items) == "genuine"
 
     refused = [event for event in rls_events if event.name == "NOTIFICATION_REFUSED"]
@@ -124,28 +121,33 @@ async def test_with_the_name_nothing_forged_gets_in(
 
 
 @pytest.mark.postgres
-async def test_a_replay_is_dropped(world: SharedWorld, rls_events: EventList) -> None:
+@plain_only
+async def test_a_replay_is_dropped(shared: SharedWorld, rls_events: EventList) -> None:
     """Somebody who has once seen a payload can send it again, and again after a long time."""
     once = SEAL.seal(BOBS, "delete the draft")
     name = SEAL.name(BOBS)
     clock = Clock()
-    async with bob_listens(world.rls, clock) as (_, items):
-        await inject(world, (name, once))
-        await inject(world, (name, once))
-        await bob_sends(world, "first")
+    async with bob_listens(shared.rls, clock) as (_, items):
+        await inject(shared, (name, once))
+        await inject(shared, (name, once))
+        await bob_sends(shared, "first")
         assert [await anext(items), await anext(items)] == ["delete the draft", "first"]
         clock.at += MAX_AGE + 5
-        await inject(world, (name, once))
-        await inject(world, (name, SEAL.seal(BOBS, "of a very long transaction")))
+        await inject(shared, (name, once))
+        await inject(shared, (name, SEAL.seal(BOBS, "of a very long transaction")))
+        assert await anext(items) == Gap("late")
+        clock.at -= 2 * MAX_AGE
+        await inject(shared, (name, SEAL.seal(BOBS, "by a clock that is ahead")))
         assert await anext(items) == Gap("late")
 
     reasons = [event.reason for event in rls_events if event.name == "NOTIFICATION_REFUSED"]
-    assert reasons == ["replayed", "replayed", "late"]
+    assert reasons == ["replayed", "replayed", "late", "early"]
 
 
 @pytest.mark.postgres
+@plain_only
 async def test_control_without_the_check_the_forged_one_is_heard(
-    world: SharedWorld, monkeypatch: pytest.MonkeyPatch
+    shared: SharedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: the attack works against a listener that believes what it hears."""
 
@@ -153,19 +155,19 @@ async def test_control_without_the_check_the_forged_one_is_heard(
         return Opened(payload, time.time(), payload)
 
     monkeypatch.setattr(ChannelSeal, "open", believe)
-    async with bob_listens(world.rls) as (_, items):
-        await inject(world, (SEAL.name(BOBS), "forged"))
+    async with bob_listens(shared.rls) as (_, items):
+        await inject(shared, (SEAL.name(BOBS), "forged"))
         assert await anext(items) == "forged"
 
 
 @pytest.mark.postgres
-async def test_names_are_read_in_no_statement(world: SharedWorld) -> None:
+async def test_names_are_read_in_no_statement(shared: SharedWorld) -> None:
     """The same role reads the text of the listener's statements, and of those that notify."""
-    careless = await asyncpg.connect(world.rls.dsn)
+    careless = await asyncpg.connect(shared.rls.dsn)
     await careless.execute(f"LISTEN {SEAL.name(ALICES)}")
-    async with bob_listens(world.rls) as (_, _items), world.works_for(BOB) as bob:
+    async with bob_listens(shared.rls) as (_, _items), shared.works_for(BOB) as bob:
         await notify(bob, "notes", "x", keys=CHANNEL_KEYS)
-        async with world.works_for(ALICE) as handle:
+        async with shared.works_for(ALICE) as handle:
             texts = [row[0] for row in await handle.fetch("SELECT query FROM pg_stat_activity")]
             own = await handle.fetchval("SELECT count(*) FROM pg_listening_channels()")
 
@@ -177,9 +179,10 @@ async def test_names_are_read_in_no_statement(world: SharedWorld) -> None:
 
 
 @pytest.mark.postgres
-async def test_the_listeners_connection_sees_no_row(world: SharedWorld) -> None:
+@plain_only
+async def test_the_listeners_connection_sees_no_row(shared: SharedWorld) -> None:
     """It works for every tenant, so it must be nobody to the policies."""
-    async with bob_listens(world.rls) as (listener, _items):
+    async with bob_listens(shared.rls) as (listener, _items):
         assert listener._connection is not None
         driver = listener._connection._driver
         assert await driver.fetchval("SELECT count(*) FROM notes") == 0
@@ -187,17 +190,18 @@ async def test_the_listeners_connection_sees_no_row(world: SharedWorld) -> None:
 
 
 @pytest.mark.postgres
+@plain_only
 async def test_a_flood_is_one_event_a_minute_and_no_memory(
-    world: SharedWorld, rls_events: EventList
+    shared: SharedWorld, rls_events: EventList
 ) -> None:
     """Whoever can send must not be able to fill the log with it."""
     name, clock = SEAL.name(BOBS), Clock()
     flood = [(name, f"forged {number}") for number in range(300)]
-    async with bob_listens(world.rls, clock) as (_, items):
-        await inject(world, *flood)
+    async with bob_listens(shared.rls, clock) as (_, items):
+        await inject(shared, *flood)
         clock.at += 61
-        await inject(world, *flood[:1])
-        await bob_sends(world, "genuine")
+        await inject(shared, *flood[:1])
+        await bob_sends(shared, "genuine")
         assert await anext(items) == "genuine"
 
     told = [event for event in rls_events if event.name == "NOTIFICATION_REFUSED"]

@@ -7,15 +7,14 @@ knows its number and its id.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
 import pytest
 
 from asgi_guard.rls import TenantLargeObjects
-from tests.support.rls_schema import ALICE, BOB, VARIABLES, RLSDatabase
-from tests.support.shared_objects import SharedWorld, shared_world
+from tests.support.rls_schema import ALICE, BOB, VARIABLES
+from tests.support.shared_objects import SharedWorld, plain_only
 
 pytestmark = pytest.mark.postgres
 
@@ -53,32 +52,26 @@ DIRECT = {
 }
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "sealed"])
-def world(request: pytest.FixtureRequest, rls_database: RLSDatabase) -> Iterator[SharedWorld]:
-    with shared_world(rls_database, sealed=request.param) as made:
-        yield made
-
-
-async def bobs_object(world: SharedWorld) -> tuple[uuid.UUID, int]:
-    async with world.works_for(BOB) as handle:
-        found = await TenantLargeObjects(handle, tables=world.large_objects).write(SECRET)
-        number = await handle.fetchval(f"SELECT number FROM {world.large_objects.table_sql}")
+async def bobs_object(shared: SharedWorld) -> tuple[uuid.UUID, int]:
+    async with shared.works_for(BOB) as handle:
+        found = await TenantLargeObjects(handle, tables=shared.large_objects).write(SECRET)
+        number = await handle.fetchval(f"SELECT number FROM {shared.large_objects.table_sql}")
     return found, number
 
 
-async def as_superuser(world: SharedWorld, sql: str, *values: Any) -> Any:
-    connection = await asyncpg.connect(world.rls.database.dsn())
+async def as_superuser(shared: SharedWorld, sql: str, *values: Any) -> Any:
+    connection = await asyncpg.connect(shared.rls.database.dsn())
     try:
         return await connection.fetchval(sql, *values)
     finally:
         await connection.close()
 
 
-async def test_the_server_refuses_every_direct_way(world: SharedWorld) -> None:
+async def test_the_server_refuses_every_direct_way(shared: SharedWorld) -> None:
     """Whoever learns the number of an object has learnt nothing."""
-    _, number = await bobs_object(world)
+    _, number = await bobs_object(shared)
 
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         for name, attack in DIRECT.items():
             savepoint = handle.transaction()
             await savepoint.start()
@@ -87,24 +80,30 @@ async def test_the_server_refuses_every_direct_way(world: SharedWorld) -> None:
             await savepoint.rollback()
             assert refused.value.sqlstate in {"42501", "0A000"}, name
 
-    assert await as_superuser(world, "SELECT lo_get($1)", number) == SECRET
+    assert await as_superuser(shared, "SELECT lo_get($1)", number) == SECRET
 
 
-async def test_control_an_object_of_the_app_s_own_role_is_everybodys(world: SharedWorld) -> None:
+@plain_only
+async def test_control_an_object_of_the_app_s_own_role_is_everybodys(
+    shared: SharedWorld,
+) -> None:
     """Negative control: what the helper is there to replace."""
-    async with world.works_for(BOB) as handle:
+    async with shared.works_for(BOB) as handle:
         number = await handle.fetchval("SELECT lo_from_bytea(0, $1)", SECRET)
 
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         assert await handle.fetchval("SELECT lo_get($1)", number) == SECRET
 
 
-async def test_a_row_of_ones_own_never_names_anothers_object(world: SharedWorld) -> None:
+async def test_a_row_of_ones_own_never_names_anothers_object(shared: SharedWorld) -> None:
     """The one statement that could: an insert with a number of the attacker's choosing."""
-    found, number = await bobs_object(world)
-    table, read = world.large_objects.table_sql, world.large_objects.function_sql("read")
+    found, number = await bobs_object(shared)
+    table, read = (
+        shared.large_objects.table_sql,
+        shared.large_objects.function_sql("read"),
+    )
 
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         made = await handle.fetchrow(
             f"INSERT INTO {table} (id, number, made_in) VALUES ($1, $2, '3') RETURNING *",
             found,
@@ -116,17 +115,17 @@ async def test_a_row_of_ones_own_never_names_anothers_object(world: SharedWorld)
         assert await handle.execute(f"DELETE FROM {table} WHERE id = '{found}'") == "DELETE 0"
         assert await handle.fetchval(f"SELECT count(*) FROM {table}") == 1
 
-    assert await as_superuser(world, "SELECT lo_get($1)", number) == SECRET
+    assert await as_superuser(shared, "SELECT lo_get($1)", number) == SECRET
 
 
 async def test_an_attackers_temporary_objects_stand_in_front_of_nothing(
-    world: SharedWorld,
+    shared: SharedWorld,
 ) -> None:
     """CVE-2018-1058: names in a function that runs as another must not be the caller's."""
-    found, number = await bobs_object(world)
-    read = world.large_objects.function_sql("read")
+    found, number = await bobs_object(shared)
+    read = shared.large_objects.function_sql("read")
 
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         await handle.execute(
             f"CREATE TEMP TABLE large_objects AS SELECT '{ALICE}'::uuid AS tenant_id, "
             f"'{found}'::uuid AS id, {number}::oid AS number, pg_current_xact_id() AS made_in"
@@ -139,47 +138,48 @@ async def test_an_attackers_temporary_objects_stand_in_front_of_nothing(
         assert await handle.fetchval(f"SELECT {read}($1, 0, 100)", found) is None
 
 
-async def test_measuring_leaves_no_descriptor_to_read_on(world: SharedWorld) -> None:
+@plain_only
+async def test_measuring_leaves_no_descriptor_to_read_on(shared: SharedWorld) -> None:
     """Rights are checked when an object is opened; who meets an open one reads it."""
-    async with world.works_for(ALICE) as handle:
-        objects = TenantLargeObjects(handle, tables=world.large_objects)
+    async with shared.works_for(ALICE) as handle:
+        objects = TenantLargeObjects(handle, tables=shared.large_objects)
         number = await objects.write(SECRET)
         assert await objects.size(number) == len(SECRET)
         with pytest.raises(asyncpg.UndefinedObjectError):
             await handle.fetchval("SELECT loread(0, 100)")
 
 
-async def test_the_owner_role_sees_no_row_of_anothers_either(world: SharedWorld) -> None:
+async def test_the_owner_role_sees_no_row_of_anothers_either(shared: SharedWorld) -> None:
     """The second wall: a function that forgot to compare would still find nothing."""
-    found, _ = await bobs_object(world)
-    read = world.large_objects.function_sql("read(uuid, bigint, integer)")
+    found, _ = await bobs_object(shared)
+    read = shared.large_objects.function_sql("read(uuid, bigint, integer)")
     body = await as_superuser(
-        world, "SELECT pg_get_functiondef($1::text::regprocedure)", read.replace(" ", "")
+        shared, "SELECT pg_get_functiondef($1::text::regprocedure)", read.replace(" ", "")
     )
     forgetful = body.replace("o.tenant_id = asgi_guard.current_tenant() AND", "")
     assert forgetful != body
-    ask = f"SELECT {world.large_objects.function_sql('read')}($1, 0, 100)"
+    ask = f"SELECT {shared.large_objects.function_sql('read')}($1, 0, 100)"
 
-    world.admin(forgetful)
-    async with world.works_for(ALICE) as handle:
+    shared.admin(forgetful)
+    async with shared.works_for(ALICE) as handle:
         assert await handle.fetchval(ask, found) is None
 
     # Negative control: with both walls down the same question leaks.
-    world.admin(
-        f"ALTER POLICY tenant_isolation_owner ON {world.large_objects.table_sql} USING (true)"
+    shared.admin(
+        f"ALTER POLICY tenant_isolation_owner ON {shared.large_objects.table_sql} USING (true)"
     )
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         assert await handle.fetchval(ask, found) == SECRET
 
 
 async def test_injected_sql_that_binds_another_tenant_needs_the_seal_broken(
-    world: SharedWorld,
+    shared: SharedWorld,
 ) -> None:
     """As for rows: a plain binding yields to it, which the page says, and a sealed one does not."""
-    found, _ = await bobs_object(world)
-    ask = f"SELECT {world.large_objects.function_sql('read')}($1, 0, 100)"
+    found, _ = await bobs_object(shared)
+    ask = f"SELECT {shared.large_objects.function_sql('read')}($1, 0, 100)"
 
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         savepoint = handle.transaction()
         await savepoint.start()
         await handle.fetchval("SELECT " + _BIND.format(bob=BOB))
@@ -189,13 +189,14 @@ async def test_injected_sql_that_binds_another_tenant_needs_the_seal_broken(
             read = error.sqlstate
         await savepoint.rollback()
 
-    assert read == ("28000" if world.variables.sealed else SECRET)
+    assert read == ("28000" if shared.variables.sealed else SECRET)
 
 
-async def test_a_role_made_for_the_app_alone_calls_the_functions(world: SharedWorld) -> None:
+@plain_only
+async def test_a_role_made_for_the_app_alone_calls_the_functions(shared: SharedWorld) -> None:
     """PUBLIC may call every new function, unless told otherwise."""
     for verb in ("read(uuid,bigint,integer)", "write(uuid,bigint,bytea)", "size(uuid)"):
-        function = world.large_objects.function_sql(verb)
+        function = shared.large_objects.function_sql(verb)
         may = "SELECT has_function_privilege($1, $2, 'EXECUTE')"
-        assert await as_superuser(world, may, VARIABLES.runtime_role, function)
-        assert not await as_superuser(world, may, "public", function)
+        assert await as_superuser(shared, may, VARIABLES.runtime_role, function)
+        assert not await as_superuser(shared, may, "public", function)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import asyncpg
 import pytest
 from sqlalchemy import text
@@ -11,10 +9,10 @@ from sqlalchemy.exc import ProgrammingError
 
 from asgi_guard.rls.ddl.tables import sequence_statement
 from asgi_guard.tenancy import use_context
-from tests.support.rls_schema import ALICE, BOB, VARIABLES, RLSDatabase, context_of
-from tests.support.shared_objects import SharedWorld, shared_world
+from tests.support.rls_schema import ALICE, BOB, VARIABLES, context_of
+from tests.support.shared_objects import SharedWorld, plain_only
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, plain_only]
 
 INSERT = "INSERT INTO notes (body) VALUES ('x') RETURNING id"
 # The value of the last number drawn in the session, by whomever; where the sequence stands.
@@ -27,15 +25,9 @@ QUESTIONS = (
 VOLUME = "SELECT last_value FROM pg_sequences WHERE sequencename = 'notes_id_seq'"
 
 
-@pytest.fixture
-def world(rls_database: RLSDatabase) -> Iterator[SharedWorld]:
-    with shared_world(rls_database, sealed=False) as made:
-        yield made
-
-
-async def test_a_pool_hands_on_no_number(world: SharedWorld) -> None:
+async def test_a_pool_hands_on_no_number(shared: SharedWorld) -> None:
     """lastval() lives as long as the session, which several tenants use."""
-    async with world.pool(max_size=1) as pool:
+    async with shared.pool(max_size=1) as pool:
         with use_context(context_of(ALICE)):
             pid, drawn = await pool.fetchval("SELECT pg_backend_pid()"), await pool.fetchval(INSERT)
         with use_context(context_of(BOB)):
@@ -48,9 +40,9 @@ async def test_a_pool_hands_on_no_number(world: SharedWorld) -> None:
             assert await pool.fetchval(INSERT) > drawn, "what remains: gaps between one's own ids"
 
 
-async def test_an_engine_hands_on_no_number(world: SharedWorld) -> None:
+async def test_an_engine_hands_on_no_number(shared: SharedWorld) -> None:
     """SQLAlchemy's pool sends nothing that would make the session forget."""
-    async with world.engine(pool_size=1, max_overflow=0) as engine:
+    async with shared.engine(pool_size=1, max_overflow=0) as engine:
         with use_context(context_of(ALICE)):
             async with engine.begin() as connection:
                 await connection.scalar(text(INSERT))
@@ -65,12 +57,12 @@ async def test_an_engine_hands_on_no_number(world: SharedWorld) -> None:
 
 
 async def test_control_with_usage_the_last_number_and_the_volume_are_told(
-    world: SharedWorld,
+    shared: SharedWorld,
 ) -> None:
     """Negative control: what a serial column's grant still tells, as the page says."""
-    world.admin(f"GRANT USAGE ON SEQUENCE notes_id_seq TO {VARIABLES.runtime_role}")
+    shared.admin(f"GRANT USAGE ON SEQUENCE notes_id_seq TO {VARIABLES.runtime_role}")
 
-    async with world.engine(pool_size=1, max_overflow=0) as engine:
+    async with shared.engine(pool_size=1, max_overflow=0) as engine:
         with use_context(context_of(ALICE)):
             async with engine.begin() as connection:
                 drawn = await connection.scalar(text(INSERT))
@@ -80,11 +72,11 @@ async def test_control_with_usage_the_last_number_and_the_volume_are_told(
                 assert await connection.scalar(text(VOLUME)) == drawn
 
 
-async def test_a_raw_pool_forgets_a_serials_number_too(world: SharedWorld) -> None:
+async def test_a_raw_pool_forgets_a_serials_number_too(shared: SharedWorld) -> None:
     """Where USAGE cannot be taken away, the message that resets the session forgets for it."""
-    world.admin(f"GRANT USAGE ON SEQUENCE notes_id_seq TO {VARIABLES.runtime_role}")
+    shared.admin(f"GRANT USAGE ON SEQUENCE notes_id_seq TO {VARIABLES.runtime_role}")
 
-    async with world.pool(max_size=1) as pool:
+    async with shared.pool(max_size=1) as pool:
         with use_context(context_of(ALICE)):
             await pool.fetchval(INSERT)
         with use_context(context_of(BOB)):
@@ -93,18 +85,18 @@ async def test_a_raw_pool_forgets_a_serials_number_too(world: SharedWorld) -> No
                     await pool.fetchval(question)
 
 
-async def test_a_serial_column_still_draws(world: SharedWorld) -> None:
+async def test_a_serial_column_still_draws(shared: SharedWorld) -> None:
     """Its default calls nextval() with the rights of whoever inserts."""
-    world.admin(
+    shared.admin(
         "ALTER TABLE notes ALTER COLUMN id DROP IDENTITY",
         "CREATE SEQUENCE notes_serial START 1000",
         f"ALTER SEQUENCE notes_serial OWNER TO {VARIABLES.owner_role}",
         "ALTER SEQUENCE notes_serial OWNED BY notes.id",
         "ALTER TABLE notes ALTER COLUMN id SET DEFAULT nextval('notes_serial')",
-        sequence_statement(world.policies.inventory.guarded, VARIABLES),
+        sequence_statement(shared.policies.inventory.guarded, VARIABLES),
     )
 
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         assert await handle.fetchval(INSERT) == 1000
         for refused in ("setval('notes_serial', 1)", "(SELECT last_value FROM notes_serial)"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

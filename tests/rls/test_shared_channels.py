@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,17 +28,11 @@ from asgi_guard.tenancy import use_context
 from tests.support.pgbouncer import PgBouncer
 from tests.support.rls_fixtures import EventList
 from tests.support.rls_schema import ALICE, BOB, VARIABLES, RLSDatabase, context_of
-from tests.support.shared_objects import CHANNEL_KEYS, SharedWorld, Way, shared_world
+from tests.support.shared_objects import CHANNEL_KEYS, SharedWorld, Way, plain_only
 
 pytestmark = pytest.mark.postgres
 
 START = Gap("subscribed")
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "sealed"])
-def world(request: pytest.FixtureRequest, rls_database: RLSDatabase) -> Iterator[SharedWorld]:
-    with shared_world(rls_database, sealed=request.param) as made:
-        yield made
 
 
 @asynccontextmanager
@@ -68,9 +62,9 @@ async def forgotten() -> None:
 
 
 @pytest.mark.parametrize("way", ["asyncpg", "sqlalchemy"])
-async def test_each_tenant_hears_its_own(world: SharedWorld, way: Way) -> None:
+async def test_each_tenant_hears_its_own(shared: SharedWorld, way: Way) -> None:
     """The purpose: one channel name in the code, as many channels as tenants."""
-    async with hearing(world.rls) as listener:
+    async with hearing(shared.rls) as listener:
         with use_context(context_of(ALICE)):
             alices = listener.listen("notes")
             assert await anext(alices) == START
@@ -78,9 +72,9 @@ async def test_each_tenant_hears_its_own(world: SharedWorld, way: Way) -> None:
             bobs, others = listener.listen("notes"), listener.listen("tasks")
             assert [await anext(bobs), await anext(others)] == [START, START]
 
-        async with world.works_for(ALICE, way) as handle:
+        async with shared.works_for(ALICE, way) as handle:
             await tell(handle, "alice 1", "alice 2")
-        async with world.works_for(BOB, way) as handle:
+        async with shared.works_for(BOB, way) as handle:
             await tell(handle, "bob 1")
             await tell(handle, "bob's task", channel="tasks")
 
@@ -108,10 +102,10 @@ async def test_a_sync_session_notifies_too(rls_database: RLSDatabase) -> None:
 
 
 async def test_nothing_is_told_before_the_commit_and_nothing_after_a_rollback(
-    world: SharedWorld,
+    shared: SharedWorld,
 ) -> None:
     """Whoever reads the row on hearing of it must find it."""
-    async with hearing(world.rls) as listener, world.pool() as pool:
+    async with hearing(shared.rls) as listener, shared.pool() as pool:
         with use_context(context_of(ALICE)):
             items = listener.listen("notes")
             assert await anext(items) == START
@@ -131,11 +125,24 @@ async def test_nothing_is_told_before_the_commit_and_nothing_after_a_rollback(
 async def test_it_ends_when_the_context_expires(rls_database: RLSDatabase) -> None:
     """A socket that outlives its credential hears nothing more."""
     async with hearing(rls_database) as listener:
-        soon = context_of(ALICE, expires_at=time.time() + 0.3)
-        with use_context(soon):
+        with use_context(context_of(ALICE, expires_at=time.time() + 0.2)):
             heard = [item async for item in listener.listen("notes")]
 
     assert heard == [START]
+
+
+async def test_silence_is_asked_about(rls_database: RLSDatabase) -> None:
+    """A connection that a firewall has forgotten ends without a word."""
+    async with hearing(rls_database, ping_interval=0.02) as listener:
+        with use_context(context_of(ALICE)):
+            items = listener.listen("notes")
+            assert await anext(items) == START
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(items), 0.2)
+        admin = await asyncpg.connect(rls_database.database.dsn())
+        last = "SELECT query FROM pg_stat_activity WHERE usename = $1 AND query = 'SELECT 1'"
+        assert await admin.fetch(last, VARIABLES.runtime_role)
+        await admin.close()
 
 
 async def test_what_waits_is_not_given_out_after_the_end(rls_database: RLSDatabase) -> None:
@@ -165,20 +172,20 @@ async def test_what_waits_is_not_given_out_after_the_end(rls_database: RLSDataba
 
 
 async def test_a_lost_connection_is_opened_again_and_the_gap_is_told(
-    world: SharedWorld, rls_events: EventList
+    shared: SharedWorld, rls_events: EventList
 ) -> None:
     """What was sent meanwhile is gone for good: the consumer has to know."""
-    async with hearing(world.rls) as listener:
+    async with hearing(shared.rls) as listener:
         with use_context(context_of(ALICE)):
             items = listener.listen("notes")
             assert await anext(items) == START
-        world.admin(
+        shared.admin(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             f"WHERE usename = '{VARIABLES.runtime_role}'"
         )
         with use_context(context_of(ALICE)):
             assert await anext(items) == Gap("reconnected")
-        async with world.works_for(ALICE) as handle:
+        async with shared.works_for(ALICE) as handle:
             await tell(handle, "after")
         with use_context(context_of(ALICE)):
             assert await anext(items) == "after"
@@ -186,17 +193,18 @@ async def test_a_lost_connection_is_opened_again_and_the_gap_is_told(
     assert "NOTIFY_LISTENER_LOST" in rls_events.names
 
 
-async def test_a_slow_consumer_is_told_and_the_memory_is_bounded(world: SharedWorld) -> None:
+@plain_only
+async def test_a_slow_consumer_is_told_and_the_memory_is_bounded(shared: SharedWorld) -> None:
     """One socket that is not read must not fill the process."""
-    async with hearing(world.rls, queue_size=3) as listener:
+    async with hearing(shared.rls, queue_size=3) as listener:
         with use_context(context_of(ALICE)):
             slow, quick = listener.listen("notes"), listener.listen("notes")
             assert [await anext(slow), await anext(quick)] == [START, START]
-        async with world.works_for(ALICE) as handle:
+        async with shared.works_for(ALICE) as handle:
             await tell(handle, *(str(number) for number in range(3)))
         with use_context(context_of(ALICE)):
             assert [await anext(quick) for _ in range(3)] == ["0", "1", "2"]
-        async with world.works_for(ALICE) as handle:
+        async with shared.works_for(ALICE) as handle:
             await tell(handle, "3", "4")
         with use_context(context_of(ALICE)):
             assert [await anext(quick), await anext(quick)] == ["3", "4"]
@@ -241,9 +249,10 @@ async def test_the_last_subscriber_ends_the_listening(rls_database: RLSDatabase)
             assert await channels(listener) == {seal.name(Topic(ALICE, "last"))}
 
 
-async def test_who_subscribes_again_at_once_misses_nothing(world: SharedWorld) -> None:
+@plain_only
+async def test_who_subscribes_again_at_once_misses_nothing(shared: SharedWorld) -> None:
     """LISTEN and UNLISTEN of one channel pass each other."""
-    async with hearing(world.rls) as listener:
+    async with hearing(shared.rls) as listener:
         for turn in range(20):
             with use_context(context_of(ALICE)):
                 items = listener.listen("notes")
@@ -252,7 +261,7 @@ async def test_who_subscribes_again_at_once_misses_nothing(world: SharedWorld) -
                 items = listener.listen("notes")
                 assert await anext(items) == START
             if turn % 5 == 0:
-                async with world.works_for(ALICE) as handle:
+                async with shared.works_for(ALICE) as handle:
                     await tell(handle, str(turn))
                 with use_context(context_of(ALICE)):
                     assert await anext(items) == str(turn)
@@ -313,9 +322,10 @@ async def test_the_server_must_be_there_when_it_begins(rls_database: RLSDatabase
     """A start-up that succeeds and hears nothing is worse than one that fails."""
     wrong = rls_database.dsn.replace(rls_database.password, "wrong")
 
-    with pytest.raises(UnavailableError, match="database_login_refused"):
-        async with TenantListener(wrong, CHANNEL_KEYS):
-            pass
+    listener = TenantListener(wrong, CHANNEL_KEYS)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="database_login_refused"):
+            await listener.__aenter__()
     with pytest.raises(ConfigError):
         async with TenantListener("mysql://x", CHANNEL_KEYS):
             pass
@@ -340,9 +350,10 @@ async def test_notifying_works_behind_a_transaction_pooler(
     await engine.dispose()
 
 
-async def test_what_cannot_be_sent_is_refused_before_it_is(world: SharedWorld) -> None:
+@plain_only
+async def test_what_cannot_be_sent_is_refused_before_it_is(shared: SharedWorld) -> None:
     """An error of the server would abort the whole transaction."""
-    async with world.works_for(ALICE) as handle:
+    async with shared.works_for(ALICE) as handle:
         await notify(
             handle, "notes", "é" * (MAX_PAYLOAD // 2), keys=CHANNEL_KEYS, max_payload=MAX_PAYLOAD
         )

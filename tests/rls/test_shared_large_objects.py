@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -11,19 +11,13 @@ import pytest
 from asgi_guard.errors import ConfigError, RLSViolationError
 from asgi_guard.rls import LargeObjectTables, TenantLargeObjects, audit_catalog
 from asgi_guard.tenancy import use_context
-from tests.support.rls_schema import ALICE, BOB, RLSDatabase, context_of
-from tests.support.shared_objects import SharedWorld, Way, shared_world
+from tests.support.rls_schema import ALICE, BOB, context_of
+from tests.support.shared_objects import SharedWorld, Way, plain_only
 
 pytestmark = pytest.mark.postgres
 
 DATA = bytes(range(256)) * 40
 COUNT = "SELECT count(*) FROM pg_largeobject_metadata"
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "sealed"])
-def world(request: pytest.FixtureRequest, rls_database: RLSDatabase) -> Iterator[SharedWorld]:
-    with shared_world(rls_database, sealed=request.param) as made:
-        yield made
 
 
 async def pieces(*sizes: int) -> AsyncIterator[bytes]:
@@ -33,8 +27,8 @@ async def pieces(*sizes: int) -> AsyncIterator[bytes]:
         at += size
 
 
-async def count(world: SharedWorld) -> int:
-    connection = await asyncpg.connect(world.rls.database.dsn())
+async def count(shared: SharedWorld) -> int:
+    connection = await asyncpg.connect(shared.rls.database.dsn())
     try:
         return int(await connection.fetchval(COUNT))
     finally:
@@ -42,15 +36,15 @@ async def count(world: SharedWorld) -> int:
 
 
 @pytest.mark.parametrize("way", ["asyncpg", "sqlalchemy"])
-async def test_an_object_lives_through_its_life(world: SharedWorld, way: Way) -> None:
+async def test_an_object_lives_through_its_life(shared: SharedWorld, way: Way) -> None:
     """Every verb, on both ways to the database."""
-    async with world.works_for(ALICE, way) as handle:
-        objects = TenantLargeObjects(handle, tables=world.large_objects, chunk_size=1000)
+    async with shared.works_for(ALICE, way) as handle:
+        objects = TenantLargeObjects(handle, tables=shared.large_objects, chunk_size=1000)
         number = await objects.write(pieces(1, 999, 3000, 0, 6240))
         empty = await objects.write(b"")
 
-    async with world.works_for(ALICE, way) as handle:
-        objects = TenantLargeObjects(handle, tables=world.large_objects, chunk_size=4096)
+    async with shared.works_for(ALICE, way) as handle:
+        objects = TenantLargeObjects(handle, tables=shared.large_objects, chunk_size=4096)
         chunks = [chunk async for chunk in objects.read(str(number))]
         assert (b"".join(chunks), max(map(len, chunks))) == (DATA, 4096)
         assert [chunk async for chunk in objects.read(empty)] == []
@@ -58,17 +52,17 @@ async def test_an_object_lives_through_its_life(world: SharedWorld, way: Way) ->
         await objects.unlink(number)
         with pytest.raises(LookupError):
             await objects.size(number)
-    assert await count(world) == 1
+    assert await count(shared) == 1
 
 
 @pytest.mark.parametrize("way", ["asyncpg", "sqlalchemy"])
-async def test_anothers_object_is_no_object(world: SharedWorld, way: Way) -> None:
+async def test_anothers_object_is_no_object(shared: SharedWorld, way: Way) -> None:
     """Missing and foreign must look the same, and the transaction must go on."""
-    async with world.works_for(BOB, way) as handle:
-        number = await TenantLargeObjects(handle, tables=world.large_objects).write(DATA)
+    async with shared.works_for(BOB, way) as handle:
+        number = await TenantLargeObjects(handle, tables=shared.large_objects).write(DATA)
 
-    async with world.works_for(ALICE, way) as handle:
-        objects = TenantLargeObjects(handle, tables=world.large_objects)
+    async with shared.works_for(ALICE, way) as handle:
+        objects = TenantLargeObjects(handle, tables=shared.large_objects)
         said = set()
         for asked in (number, uuid.uuid4(), "not one"):
             with pytest.raises(LookupError) as read:
@@ -80,40 +74,52 @@ async def test_anothers_object_is_no_object(world: SharedWorld, way: Way) -> Non
             said |= {str(error.value) for error in (read, size, unlinked)}
         assert said == {"this tenant has no such large object"}
         await objects.write(b"the transaction still works")
-    assert await count(world) == 2
+    assert await count(shared) == 2
 
 
-async def test_what_is_rolled_back_leaves_nothing(world: SharedWorld) -> None:
+@plain_only
+async def test_what_is_rolled_back_leaves_nothing(shared: SharedWorld) -> None:
     """An upload that breaks off must not fill the disk."""
 
     async def upload() -> None:
-        async with world.works_for(ALICE) as handle:
-            objects = TenantLargeObjects(handle, tables=world.large_objects, chunk_size=1000)
+        async with shared.works_for(ALICE) as handle:
+            objects = TenantLargeObjects(handle, tables=shared.large_objects, chunk_size=1000)
             await objects.write(DATA, max_bytes=5000)
 
     with pytest.raises(ValueError, match="more than 5000"):
         await upload()
 
-    assert await count(world) == 0
+    assert await count(shared) == 0
 
 
-async def test_an_object_is_written_once(world: SharedWorld) -> None:
+async def test_an_object_is_written_once(shared: SharedWorld) -> None:
     """A reader that gets it in many pieces must not get halves of two."""
-    async with world.works_for(ALICE) as handle:
-        number = await TenantLargeObjects(handle, tables=world.large_objects).write(DATA)
+    async with shared.works_for(ALICE) as handle:
+        number = await TenantLargeObjects(handle, tables=shared.large_objects).write(DATA)
 
-    async with world.works_for(ALICE) as handle:
-        write = f"SELECT {world.large_objects.function_sql('write')}($1, 0, 'x')"
+    async with shared.works_for(ALICE) as handle:
+        write = f"SELECT {shared.large_objects.function_sql('write')}($1, 0, 'x')"
         assert await handle.fetchval(write, number) is None
-        assert await TenantLargeObjects(handle, tables=world.large_objects).size(number) == len(
+        assert await TenantLargeObjects(handle, tables=shared.large_objects).size(number) == len(
             DATA
         )
 
 
-async def test_a_savepoint_belongs_to_its_transaction(world: SharedWorld) -> None:
+@plain_only
+async def test_writing_needs_a_transaction_around_it(shared: SharedWorld) -> None:
+    """Otherwise the first statement would be one, and an empty object would stay."""
+    with use_context(context_of(ALICE)):
+        async with shared.pool() as pool, pool.acquire() as connection:
+            objects = TenantLargeObjects(connection, tables=shared.large_objects)
+            with pytest.raises(ConfigError, match="no transaction"):
+                await objects.write(DATA)
+    assert await count(shared) == 0
+
+
+async def test_a_savepoint_belongs_to_its_transaction(shared: SharedWorld) -> None:
     """Writing goes on after a savepoint, and what was rolled back to it is gone."""
-    async with world.works_for(ALICE) as handle:
-        objects = TenantLargeObjects(handle, tables=world.large_objects)
+    async with shared.works_for(ALICE) as handle:
+        objects = TenantLargeObjects(handle, tables=shared.large_objects)
         async with handle.transaction():
             kept = await objects.write(DATA)
         savepoint = handle.transaction()
@@ -123,62 +129,64 @@ async def test_a_savepoint_belongs_to_its_transaction(world: SharedWorld) -> Non
         assert await objects.size(kept) == len(DATA)
         with pytest.raises(LookupError):
             await objects.size(lost)
-    assert await count(world) == 1
+    assert await count(shared) == 1
 
 
-async def test_objects_go_with_their_tenant(world: SharedWorld) -> None:
+async def test_objects_go_with_their_tenant(shared: SharedWorld) -> None:
     """A customer who leaves takes everything along; nobody would ever find it again."""
     for tenant in (ALICE, BOB):
-        async with world.works_for(tenant) as handle:
-            await TenantLargeObjects(handle, tables=world.large_objects).write(DATA)
+        async with shared.works_for(tenant) as handle:
+            await TenantLargeObjects(handle, tables=shared.large_objects).write(DATA)
 
-    system = await asyncpg.connect(world.rls.system_dsn)
+    system = await asyncpg.connect(shared.rls.system_dsn)
     await system.execute("DELETE FROM tenants WHERE id = $1", ALICE)
     await system.close()
 
-    assert await count(world) == 1
+    assert await count(shared) == 1
 
 
-async def test_the_system_role_removes_objects_with_their_rows(world: SharedWorld) -> None:
+@plain_only
+async def test_the_system_role_removes_objects_with_their_rows(shared: SharedWorld) -> None:
     """Maintenance across tenants needs no list of numbers."""
-    async with world.works_for(BOB) as handle:
-        await TenantLargeObjects(handle, tables=world.large_objects).write(DATA)
+    async with shared.works_for(BOB) as handle:
+        await TenantLargeObjects(handle, tables=shared.large_objects).write(DATA)
 
-    system = await asyncpg.connect(world.rls.system_dsn)
-    await system.execute(f"DELETE FROM {world.large_objects.table_sql}")
+    system = await asyncpg.connect(shared.rls.system_dsn)
+    await system.execute(f"DELETE FROM {shared.large_objects.table_sql}")
     await system.close()
 
-    assert await count(world) == 0
+    assert await count(shared) == 0
 
 
-async def test_the_ddl_runs_twice_and_keeps_what_is_there(world: SharedWorld) -> None:
+async def test_the_ddl_runs_twice_and_keeps_what_is_there(shared: SharedWorld) -> None:
     """Migrations run again."""
-    async with world.works_for(ALICE) as handle:
-        number = await TenantLargeObjects(handle, tables=world.large_objects).write(DATA)
+    async with shared.works_for(ALICE) as handle:
+        number = await TenantLargeObjects(handle, tables=shared.large_objects).write(DATA)
 
-    world.admin(*world.policies.statements(), *world.large_objects.statements())
+    shared.admin(*shared.policies.statements(), *shared.large_objects.statements())
 
-    async with world.works_for(ALICE) as handle:
-        objects = TenantLargeObjects(handle, tables=world.large_objects)
+    async with shared.works_for(ALICE) as handle:
+        objects = TenantLargeObjects(handle, tables=shared.large_objects)
         assert await objects.size(number) == len(DATA)
 
 
-async def test_the_audit_finds_what_is_accepted_and_nothing_else(world: SharedWorld) -> None:
+async def test_the_audit_finds_what_is_accepted_and_nothing_else(shared: SharedWorld) -> None:
     """DDL of our own that needs an excuse we do not give is no better than anybody's."""
-    async with world.engine() as engine:
-        findings = await audit_catalog(engine, tables=world.policies, behaviour=True)
+    async with shared.engine() as engine:
+        findings = await audit_catalog(engine, tables=shared.policies, behaviour=True)
 
-    assert {(one.code, one.object) for one in findings} == set(world.large_objects.accepted)
+    assert {(one.code, one.object) for one in findings} == set(shared.large_objects.accepted)
     assert {one.severity for one in findings} == {"warning"}
 
 
-async def test_handles_of_nobody_are_refused(world: SharedWorld) -> None:
+@plain_only
+async def test_handles_of_nobody_are_refused(shared: SharedWorld) -> None:
     """The guard is asked before a byte is sent."""
-    async with world.pool() as pool, pool.acquire() as connection:
-        objects = TenantLargeObjects(connection, tables=world.large_objects)
+    async with shared.pool() as pool, pool.acquire() as connection:
+        objects = TenantLargeObjects(connection, tables=shared.large_objects)
         with pytest.raises(RLSViolationError, match="RLS_NOT_ENFORCED"):
-            await objects.write(DATA)
-    bare = await asyncpg.connect(world.rls.dsn)
+            await objects.size(uuid.uuid4())
+    bare = await asyncpg.connect(shared.rls.dsn)
     with use_context(context_of(ALICE)), pytest.raises(RLSViolationError):
         await TenantLargeObjects(bare).size(uuid.uuid4())
     await bare.close()

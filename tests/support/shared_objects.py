@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import pytest
 from sqlalchemy import Column, ForeignKeyConstraint, Identity, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
@@ -22,10 +22,12 @@ from asgi_guard.rls import (
 )
 from asgi_guard.rls.policies import TenantPolicies, tenant_policies
 from asgi_guard.tenancy import use_context
-from tests.support.rls_schema import VARIABLES, RLSDatabase, context_of
+from asgi_guard.testing import PostgresDatabase, PostgresServer
+from asgi_guard.testing.plugin import TemplateFactory
+from tests.support.rls_schema import VARIABLES, RLSDatabase, context_of, fill
 from tests.support.rls_sealed import KEYS, SEALED, seal_database
 
-__all__ = ["CHANNEL_KEYS", "SharedWorld", "Way", "shared_world"]
+__all__ = ["CHANNEL_KEYS", "SharedWorld", "Way", "plain_only", "shared"]
 
 CHANNEL_KEYS = KEYS
 Way = Literal["asyncpg", "sqlalchemy"]
@@ -93,30 +95,63 @@ class SharedWorld:
                 yield session
 
 
-@contextlib.contextmanager
-def shared_world(plain: RLSDatabase, *, sealed: bool) -> Any:
-    """Add to a test's own copy what is under test."""
-    variables = SEALED if sealed else VARIABLES
+def fill_plain(database: PostgresDatabase) -> None:
+    """Make tenants, tables, policies, and what is under test."""
+    fill(database)
+    _add(database, _world(RLSDatabase(database), VARIABLES))
+
+
+def fill_sealed(database: PostgresDatabase) -> None:
+    """The same, sealed."""
+    fill(database)
+    seal_database(RLSDatabase(database))
+    _add(database, _world(RLSDatabase(database), SEALED))
+
+
+@pytest.fixture(params=["plain", "sealed"])
+def shared(
+    request: pytest.FixtureRequest,
+    postgres_server: PostgresServer,
+    postgres_template_factory: TemplateFactory,
+) -> Iterator[SharedWorld]:
+    """Give the test its own database, once plain and once sealed."""
+    sealed = request.param == "sealed"
+    template = postgres_template_factory(fill_sealed if sealed else fill_plain)
+    name = f"{template}_copy"
+    try:
+        database = postgres_server.create_database(name, template)
+        yield _world(RLSDatabase(database), SEALED if sealed else VARIABLES)
+    finally:
+        postgres_server.drop_database(name)
+
+
+plain_only = pytest.mark.parametrize("shared", ["plain"], indirect=True)
+"""For what does not depend on the binding."""
+
+
+def _world(plain: RLSDatabase, variables: RLSVariables) -> SharedWorld:
     metadata = _tables()
     numbers = TenantNumbers(metadata, variables=variables)
     objects = LargeObjectTables(variables=variables, tenants="tenants.id")
     policies = tenant_policies(
         metadata, variables=variables, system_only=["tenants"], accept=objects.accepted
     )
-    if sealed:
-        seal_database(plain)
+    return SharedWorld(plain, variables, numbers, objects, policies)
+
+
+def _add(database: PostgresDatabase, world: SharedWorld) -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy's own
-    plain.database.execute(
+    tables = world.numbers.table.metadata.sorted_tables
+    database.execute(
         *(
             str(CreateTable(table).compile(dialect=dialect))
-            for table in metadata.sorted_tables
+            for table in tables
             if table.name != "notes"
         ),
-        *policies.statements(),
+        *world.policies.statements(),
         "INSERT INTO tenants SELECT DISTINCT tenant_id FROM notes",
-        *objects.statements(),
+        *world.large_objects.statements(),
     )
-    yield SharedWorld(plain, replace(variables), numbers, objects, policies)
 
 
 def _tables() -> MetaData:

@@ -79,7 +79,8 @@ def _require_guarded(db: Any, operation: str) -> None:
 
 @lru_cache(maxsize=64)
 def _named(sql: str) -> TextClause:
-    return text(_NUMBERED.sub(r":p\1", sql))
+    # A colon of a quoted name is no parameter.
+    return text(_NUMBERED.sub(r":p\1", sql.replace(":", r"\:")))
 
 
 def _by_name(values: tuple[object, ...]) -> dict[str, object]:

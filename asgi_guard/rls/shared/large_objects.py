@@ -6,6 +6,9 @@ import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any, Final
 
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
 from asgi_guard.errors import ConfigError
 from asgi_guard.rls.shared.asking import ask
 from asgi_guard.rls.shared.large_object_tables import LargeObjectTables
@@ -16,6 +19,7 @@ _CHUNK: Final = 256 * 1024
 _LARGEST_CHUNK: Final = 8 * 1024 * 1024
 _GIBIBYTE: Final = 1024**3
 _OPERATION: Final = "large_objects"
+_DRIVER: Final = (asyncpg.Connection, PoolConnectionProxy)
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
 """What may be stored: bytes, or pieces of them."""
@@ -80,9 +84,16 @@ class TenantLargeObjects:
             What to keep in a row of the tenant's.
 
         Raises:
+            ConfigError: An asyncpg connection is in no transaction.
             ValueError: It is longer than *max_bytes*. Roll back: what was stored stays otherwise.
             RLSViolationError: No tenant, or a handle that is unguarded or another's.
         """
+        # Outside a transaction each statement has one of its own, and the first would end the
+        # writing.
+        if isinstance(self._db, _DRIVER) and not self._db.is_in_transaction():
+            raise ConfigError(
+                "TenantLargeObjects.write", "there is no transaction", "Begin one around it."
+            )
         made: uuid.UUID | None = None
         at = 0
         async for chunk in _chunks(source, self._chunk_size):

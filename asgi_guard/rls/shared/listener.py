@@ -106,7 +106,11 @@ class TenantListener:
         self._loop = asyncio.get_running_loop()
         # Whoever starts it, it works for nobody; what the connection calls back inherits that.
         with no_context(), use_watch(None):
-            self._connection = await self._open()
+            try:
+                self._connection = await self._open()
+            except BaseException:
+                self._loop = None  # may be tried again
+                raise
             self._task = asyncio.create_task(self._serve(), name="asgi_guard listener")
         return self
 

@@ -28,7 +28,7 @@ class Gap:
     Args:
         reason: ``"subscribed"``, the first item of all; ``"reconnected"``, the connection was
             lost; ``"overflow"``, the consumer was too slow; ``"late"``, a notification came too
-            long after it was signed to be told from a replay.
+            long after it was signed to be told from a replay, or clocks disagree.
     """
 
     reason: GapReason

@@ -97,12 +97,17 @@ class Topics:
         verdict = room.window.admit(opened)
         if verdict != "fresh":
             self._refuse(room, verdict)
-        if verdict in {"fresh", "late"}:
-            # Late but genuine: from a very long transaction. Its news must not be lost.
-            item = opened.body if verdict == "fresh" else Gap("late")
-            for mailbox in room.mailboxes:
-                if not mailbox.closed:
-                    mailbox.put(item)
+        if verdict != "replayed":
+            # Genuine, but from a very long transaction or by a wrong clock: its news must not be
+            # lost.
+            self._put(room, opened.body if verdict == "fresh" else Gap("late"))
+
+    @staticmethod
+    def _put(room: _Room, item: str | Gap) -> None:
+        for mailbox in room.mailboxes:
+            # What comes before a mailbox was told is in the state that its reader reads then.
+            if mailbox.told and not mailbox.closed:
+                mailbox.put(item)
 
     def _mailboxes(self) -> list[Mailbox]:
         return [mailbox for room in self._rooms.values() for mailbox in room.mailboxes]
