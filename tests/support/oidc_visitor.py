@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
-__all__ = ["Visitor"]
+__all__ = ["Visitor", "confirm_logout"]
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST = 12
@@ -49,3 +50,13 @@ class Visitor:
                 del jar[name]
         self.client.cookies.clear()
         return answer
+
+
+async def confirm_logout(visitor: Visitor, url: str) -> None:
+    """Log out at *url*, and say yes at the page of panva's provider that it leads to."""
+    page = await visitor.go(url, method="POST")
+    token = re.search(r'name="xsrf" value="([^"]+)"', page.text)
+    action = re.search(r'action="([^"]+)"', page.text)
+    assert token is not None, page.text
+    assert action is not None
+    await visitor.go(action[1], method="POST", form={"xsrf": token[1], "logout": "yes"})

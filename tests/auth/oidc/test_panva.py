@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from tests.support.oidc_served import (
     client_metadata,
     oidc_app,
 )
-from tests.support.oidc_visitor import Visitor
+from tests.support.oidc_visitor import Visitor, confirm_logout
 from tests.support.tenancy_server import serving
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
@@ -148,7 +147,7 @@ async def test_a_logout_here_ends_the_session_there(place: Place) -> None:
     visitor = place.visitor()
     await visitor.go(f"{place.origin}/auth/login/post?next=/whoami")
 
-    await _log_out(place, visitor)
+    await confirm_logout(visitor, f"{place.origin}/auth/logout")
 
     assert visitor.path[-2:] == ["GET /auth/logged-out", "GET /"]
     assert await place.who(visitor) == "nobody"
@@ -166,7 +165,7 @@ async def test_a_logout_there_ends_the_sessions_here(place: Place) -> None:
     await second.go(f"{place.origin}/auth/login/key?next=/whoami")
     assert await place.who(second) == "alice"
 
-    await _log_out(place, first)
+    await confirm_logout(first, f"{place.origin}/auth/logout")
 
     assert await place.who(first) == "nobody"
     assert await place.who(second) == "nobody"
@@ -180,12 +179,3 @@ async def test_the_settings_fit_what_the_provider_says(place: Place) -> None:
     app = oidc_app(place.origin, place.panva.issuer, store=MemoryStore(), clock=place.clock)
 
     assert await app.state.login.check() == []
-
-
-async def _log_out(place: Place, visitor: Visitor) -> None:
-    page = await visitor.go(f"{place.origin}/auth/logout", method="POST")
-    token = re.search(r'name="xsrf" value="([^"]+)"', page.text)
-    action = re.search(r'action="([^"]+)"', page.text)
-    assert token is not None, page.text
-    assert action is not None
-    await visitor.go(action[1], method="POST", form={"xsrf": token[1], "logout": "yes"})
