@@ -7,6 +7,7 @@ would have the worker send jobs in the sender's name.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -95,12 +96,21 @@ class CeleryJobs:
             def run(task: Task, *args: Any, **kwargs: Any) -> Any:
                 check_settings(task.app)  # settings may have changed since
                 call = partial(work, task) if is_bound else work
-                return guard.run_sync(_arrival(task), call, *args, **kwargs)
+                try:
+                    return guard.run_sync(_arrival(task), call, *args, **kwargs)
+                except EnvelopeRefusedError:
+                    # What the message names as its followers is nobody's word, and Celery sends
+                    # them on a failure too.
+                    task.request.errbacks = task.request.chord = None
+                    raise
 
             run.__name__, run.__qualname__ = work.__name__, work.__qualname__
             run.__module__, run.__doc__ = work.__module__, work.__doc__
             named = {"name": f"{work.__module__}.{work.__name__}", "typing": False, **options}
             named.update(bind=True, base=_GuardedTask, serializer="json")
+            # Read by Celery, to tell tasks that it calls in place after a failure from those that
+            # it sends.
+            named["__header__"] = staticmethod(_header(seen))
             # What was refused can only be refused again.
             named["dont_autoretry_for"] = (
                 *options.get("dont_autoretry_for", ()),
@@ -152,6 +162,14 @@ class _GuardedTask(Task):  # type: ignore[misc] # Celery ships no types
             lifetime=self.asgi_guard_lifetime,
         )
         return super().apply_async(args, kwargs, task_id=task_id, headers=headers, **options)
+
+
+def _header(signature: inspect.Signature) -> Callable[..., None]:
+    def header(*_args: Any, **_kwargs: Any) -> None:
+        """Take what senders pass."""
+
+    header.__signature__ = signature  # type: ignore[attr-defined]
+    return header
 
 
 def _arrival(task: Task) -> JobArrival:
@@ -208,8 +226,9 @@ def _sender() -> UserExecutionContext | None:
     if current_context() is not None:
         return None  # the current one
     task = current_task._get_current_object() if current_task else None  # noqa: SLF001 - the proxy's own
-    found: UserExecutionContext | None = None if task is None else task.request.get(_OPENED)
-    return found
+    found = None if task is None else task.request.get(_OPENED)
+    # A message may have a header of this name; it is never a context.
+    return found if isinstance(found, UserExecutionContext) else None
 
 
 def _envelope_of_retry(task: Task, task_id: str, bound: bytes) -> Any:

@@ -1,4 +1,7 @@
-"""Celery with real workers: each task runs for its sender, in every pool."""
+"""Celery with a real worker: each task runs for its sender, in forked processes.
+
+Threads: ``tests/attacks/test_jobs_celery.py``.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ def tasks(jobs_world: JobsWorld) -> Iterator[Any]:
         yield module
 
 
-@pytest.fixture(scope="module", params=["prefork", "threads"])
-def worker(request: pytest.FixtureRequest, jobs_world: JobsWorld, tasks: Any) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def worker(jobs_world: JobsWorld, tasks: Any) -> Iterator[Any]:
     command = (
         "celery",
         "-A",
@@ -37,7 +40,7 @@ def worker(request: pytest.FixtureRequest, jobs_world: JobsWorld, tasks: Any) ->
         "warning",
     )
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    with running(jobs_world, *command, "-P", request.param, *quiet) as process:
+    with running(jobs_world, *command, "-P", "prefork", *quiet) as process:
         yield process
 
 
@@ -48,7 +51,7 @@ def label() -> str:
 def test_tasks_run_for_their_senders_one_after_the_other(
     jobs_world: JobsWorld, tasks: Any, worker: Any
 ) -> None:
-    """One process or thread does all three: a second job must not see the first one's tenant."""
+    """One process does all three: a second job must not see the first one's tenant."""
     first, second, third = label(), label(), label()
 
     with use_context(context(ALICE)):
@@ -90,12 +93,14 @@ def test_chains_chords_and_links_stay_with_their_sender(
     jobs_world: JobsWorld, tasks: Any, worker: Any
 ) -> None:
     """Celery sends what follows after the task's own context is gone."""
-    linked, chained, joined = label(), label(), label()
+    linked, chained, joined, mended = label(), label(), label(), label()
     with use_context(context(ALICE)):
+        tasks.breaks.apply_async((label(),), link_error=tasks.look.si(mended))
         tasks.look.apply_async((label(),), link=tasks.look.si(linked))
         chain(tasks.look.s(label()), tasks.look.si(label()), tasks.look.si(chained)).delay()
         chord([tasks.look.s("a"), tasks.look.s("b")], tasks.gather.s(joined)).delay()
 
+    assert jobs_world.wait(mended)["tenants"] == [ALICE]
     assert jobs_world.wait(linked)["tenants"] == [ALICE]
     assert jobs_world.wait(chained)["tenants"] == [ALICE]
     together = jobs_world.wait(joined)
@@ -104,11 +109,9 @@ def test_chains_chords_and_links_stay_with_their_sender(
 
 
 def test_a_worker_that_dies_gets_the_same_task_again(
-    jobs_world: JobsWorld, tasks: Any, worker: Any, request: pytest.FixtureRequest
+    jobs_world: JobsWorld, tasks: Any, worker: Any
 ) -> None:
     """Redelivery is the queue's promise; it is the same job id."""
-    if "prefork" not in request.node.name:
-        pytest.skip("a thread does not die alone")
     name = label()
     with use_context(context(ALICE)):
         tasks.dies.delay(name)

@@ -29,7 +29,9 @@ def module(jobs_world: JobsWorld) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def worker(jobs_world: JobsWorld, module: Any) -> Iterator[Any]:
     place = "tests.support.jobs_taskiq:broker"
-    with running(jobs_world, "taskiq", "worker", place, "--workers", "1") as process:
+    with running(
+        jobs_world, "taskiq", "worker", place, "--workers", "1", "--shutdown-timeout", "0.1"
+    ) as process:
         yield process
 
 

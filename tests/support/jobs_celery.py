@@ -56,6 +56,11 @@ def fails(session: Any, label: str) -> None:
     world.tell(label, ran=True)
 
 
+@jobs.task(name="breaks")
+def breaks(session: Any, label: str) -> None:
+    raise LookupError
+
+
 @jobs.task(name="nested")
 def nested(session: Any, label: str) -> None:
     look.delay(label)

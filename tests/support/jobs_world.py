@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -165,26 +166,23 @@ def running(
     world: JobsWorld, *arguments: str, env: Mapping[str, str] | None = None
 ) -> Iterator[Any]:
     """Run a worker as long as the block: ``python -m`` and *arguments*."""
-    with subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**world.environment, **(env or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as process:
-        output: list[bytes] = []
-        reader = threading.Thread(target=lambda: output.extend(process.stdout or ()), daemon=True)
-        reader.start()
-        process.output = output  # type: ignore[attr-defined] # for a failing test's eyes
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env={**world.environment, **(env or {})},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
             yield process
-        except BaseException:
-            sys.stderr.write(b"".join(output[-60:]).decode(errors="replace"))
-            raise
         finally:
             _stop(process)
-            reader.join(5)
+            log.seek(0)
+            sys.stdout.write(log.read()[-6000:].decode(errors="replace"))  # of a failing test
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
