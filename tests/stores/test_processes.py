@@ -45,15 +45,17 @@ def winners(*arguments: str) -> dict[str, list[int]]:
 
 def test_of_two_processes_one_wins(shared: list[str]) -> None:
     """A ticket, a nonce, a used proof: workers share nothing else."""
-    for race, counts in winners(*shared, "15").items():
-        assert counts == [1] * 15, race
+    for race, counts in winners(*shared, "10").items():
+        assert counts == [1] * 10, race
 
 
+# It is about the test above, not about the store: one kind shows it.
+@pytest.mark.parametrize("shared", SHARED[:1], indirect=True)
 def test_control_two_careless_processes_both_win(shared: list[str]) -> None:
     """Negative control: look first, write then, and both sign in with one ticket."""
-    for race, counts in winners(*shared, "2", "careless").items():
+    for race, counts in winners(*shared, "1", "careless").items():
         if race in {"put_if_absent", "replace", "take"}:
-            assert counts == [2] * 2, race
+            assert counts == [2], race
 
 
 THROTTLE = """
