@@ -58,7 +58,7 @@ def _signed(claims: bytes) -> str:
 def _metadata(data: bytes) -> object:
     found = read_metadata(strict_object(data) or {}, PROVIDER)
     for address in (found.authorization_endpoint, found.token_endpoint, found.jwks_uri):
-        assert address.startswith("https://"), address
+        assert address.lower().startswith("https://"), address
         assert address.isprintable(), address
     return found
 
@@ -101,7 +101,7 @@ def _device_answer(data: bytes) -> object:
     answer = strict_object(data) or {}
     found = _checked(answer, allow_http=False)
     assert str(answer["user_code"]).isprintable()
-    assert answer["verification_uri"].startswith("https://")
+    assert answer["verification_uri"].lower().startswith("https://")
     assert 1 <= found[2] <= 300
     return found
 
