@@ -7,12 +7,13 @@ knows its number and its id.
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from asgi_guard.rls import TenantLargeObjects
+from asgi_guard.rls import TenantLargeObjects, audit_catalog
 from tests.support.rls_schema import ALICE, BOB, VARIABLES
 from tests.support.shared_objects import SharedWorld, plain_only
 
@@ -200,3 +201,24 @@ async def test_a_role_made_for_the_app_alone_calls_the_functions(shared: SharedW
         may = "SELECT has_function_privilege($1, $2, 'EXECUTE')"
         assert await as_superuser(shared, may, VARIABLES.runtime_role, function)
         assert not await as_superuser(shared, may, "public", function)
+
+
+@plain_only
+async def test_what_the_page_tells_a_superuser_to_take_away_is_not_needed(
+    shared: SharedWorld,
+) -> None:
+    """Advice that breaks the helper would be taken back in a hurry."""
+    page = (Path(__file__).parents[2] / "docs" / "shared-objects.md").read_text()
+    advice = page.partition("```sql\n")[2].partition("```")[0]
+    shared.admin(*advice.replace("app_owner", VARIABLES.owner_role).strip(";\n").split(";\n"))
+
+    async with shared.works_for(ALICE) as handle:
+        for made in ("lo_create(0)", "lo_creat(-1)", "lo_from_bytea(0, 'x')"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with handle.transaction():
+                    await handle.fetchval(f"SELECT {made}")
+        objects = TenantLargeObjects(handle, tables=shared.large_objects)
+        assert await objects.size(await objects.write(SECRET)) == len(SECRET)
+    async with shared.engine() as engine:
+        findings = await audit_catalog(engine, tables=shared.policies)
+    assert {one.code for one in findings} == {"function_definer"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
@@ -27,7 +27,7 @@ from asgi_guard.testing.plugin import TemplateFactory
 from tests.support.rls_schema import VARIABLES, RLSDatabase, context_of, fill
 from tests.support.rls_sealed import KEYS, SEALED, seal_database
 
-__all__ = ["CHANNEL_KEYS", "SharedWorld", "Way", "plain_only", "shared"]
+__all__ = ["CHANNEL_KEYS", "SharedWorld", "Way", "filled", "plain_only", "shared"]
 
 CHANNEL_KEYS = KEYS
 Way = Literal["asyncpg", "sqlalchemy"]
@@ -47,6 +47,10 @@ class SharedWorld:
     def sealed(self) -> dict[str, Any]:
         """What engines and pools need besides the names."""
         return {"seal_keys": KEYS} if self.variables.sealed else {}
+
+    def on(self, database: PostgresDatabase) -> SharedWorld:
+        """The same in another database."""
+        return replace(self, rls=RLSDatabase(database))
 
     def admin(self, *statements: str) -> None:
         """Run SQL as the superuser."""
@@ -99,6 +103,12 @@ def fill_plain(database: PostgresDatabase) -> None:
     """Make tenants, tables, policies, and what is under test."""
     fill(database)
     _add(database, _world(RLSDatabase(database), VARIABLES))
+
+
+def filled(database: PostgresDatabase) -> SharedWorld:
+    """Fill a database outside the session's server."""
+    fill_plain(database)
+    return _world(RLSDatabase(database), VARIABLES)
 
 
 def fill_sealed(database: PostgresDatabase) -> None:
