@@ -20,7 +20,7 @@ app.conf.update(
     result_backend_transport_options={"global_keyprefix": world.name},
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
-    worker_prefetch_multiplier=1,
+    worker_prefetch_multiplier=0,  # with threads and 1 Celery may stop reading
     task_acks_late=True,
     task_reject_on_worker_lost=True,
 )
