@@ -10,7 +10,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -99,11 +99,18 @@ def replace_private(path: Path, content: bytes | bytearray) -> None:
 def private_folder(path: Path) -> Path:
     """Make *path* a folder of mode 0700, or check the one that is there.
 
+    Folders above it that are missing are made alike (XDG Base Directory), whatever the umask:
+    whoever may write there could put another in this one's place.
+
     Raises:
         ConfigError: It is a link, no folder, another user's, or open to others.
     """
+    for above in reversed(path.parents):
+        if not above.is_dir():
+            with suppress(FileExistsError):
+                above.mkdir(mode=_PRIVATE_FOLDER)
     try:
-        path.mkdir(mode=_PRIVATE_FOLDER, parents=True)
+        path.mkdir(mode=_PRIVATE_FOLDER)
     except FileExistsError:
         check_private_folder(path)
     return path

@@ -15,8 +15,11 @@ def main() -> None:
         require_extra("rich", feature="the asgi-guard command", extra="cli")
     except MissingExtraError as missing:
         raise SystemExit(str(missing)) from None
-    from asgi_guard.cli.app import app  # noqa: PLC0415 - a missing extra is named first
+    # Here, since a missing extra is named first.
+    from asgi_guard.auth.sessions.file_memory import keep_from_dumps  # noqa: PLC0415
+    from asgi_guard.cli.app import app  # noqa: PLC0415
 
+    keep_from_dumps()  # passwords, tokens and private keys pass through
     app()
 
 

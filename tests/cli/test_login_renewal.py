@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ import pytest
 from asgi_guard._internal.clock import SYSTEM_CLOCK
 from asgi_guard.auth.sessions import FileSessionStore
 from asgi_guard.auth.sessions.file_places import default_folder
+from asgi_guard.auth.sessions.file_required import requires_session
 from asgi_guard.auth.sessions.file_session import SessionFacts
 from asgi_guard.cli.login_server import AuthorizationServer, discover
 from asgi_guard.cli.login_session import renew_alone
@@ -187,3 +192,53 @@ def test_a_store_stays_where_it_was_opened(
 
     assert kept(store) == "refresh-first"
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_is_a_line_and_an_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback helps nobody at a shell; nor does a program that goes on without a session."""
+    (tmp_path / "file").write_text("")
+
+    @requires_session(lambda: FileSessionStore(tmp_path / "file" / "x", key_folder=tmp_path / "k"))
+    def work() -> None:
+        raise AssertionError("ran without a session")
+
+    with pytest.raises(SystemExit) as left:
+        work()
+
+    assert left.value.code == 5
+    assert "session_file_unsafe" in capsys.readouterr().err
+
+
+def test_folders_above_are_the_users_own_whatever_the_umask(tmp_path: Path) -> None:
+    """A daemon's umask of 0 would let others swap the folder between a look and a write."""
+    before = os.umask(0)
+    try:
+        FileSessionStore(tmp_path / "a" / "b" / "files", key_folder=tmp_path / "a" / "keys")
+    finally:
+        os.umask(before)
+
+    for folder in (tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "files"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+
+
+PROGRAM = """
+import ctypes, resource, sys
+from asgi_guard.cli.__main__ import main
+sys.argv = ["asgi-guard", "version"]
+try:
+    main()
+except SystemExit:
+    print(resource.getrlimit(resource.RLIMIT_CORE)[0], ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is of Linux")
+def test_the_command_leaves_no_core_dump() -> None:
+    """A crash must not write the tokens to a disk, nor to whoever collects dumps."""
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert told.stdout.splitlines()[-1] == "0 0"

@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["dispose", "keep_from_swap", "random_buffer", "scratch", "wipe"]
+__all__ = ["dispose", "keep_from_dumps", "keep_from_swap", "random_buffer", "scratch", "wipe"]
 
 _RANDOM = "/dev/urandom"
+_PR_SET_DUMPABLE = 4
 
 
 def wipe(buffer: bytearray) -> None:
@@ -32,6 +33,20 @@ def keep_from_swap(buffer: bytearray) -> None:
     """
     if buffer and (libc := _libc()) is not None:
         libc.mlock(ctypes.c_void_p(_address(buffer)), ctypes.c_size_t(len(buffer)))
+
+
+def keep_from_dumps() -> None:
+    """Leave no core dump of this process, and let no other of this user read its memory.
+
+    For a program that is its user's own: debuggers cannot attach any more. Linux (``prctl``); else
+    only the limit on core files is set, where there is one.
+    """
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # noqa: PLC0415 - not on every system
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if (libc := _libc()) is not None and hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def dispose(buffer: bytearray) -> None:

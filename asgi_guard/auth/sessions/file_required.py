@@ -91,7 +91,7 @@ def _open(
         session = kept.load(name)
     except AuthenticationError as refusal:
         _leave(refusal.reason, f"run: {login}")
-    except ConfigError as unsafe:
+    except (ConfigError, OSError) as unsafe:  # a full disk, no locks, a folder that is a file
         _leave("session_file_unsafe", str(unsafe))
     if not scopes <= session.facts.scopes:
         session.close()
