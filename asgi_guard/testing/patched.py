@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final
 
 from asgi_guard.errors import ConfigError
@@ -14,6 +15,8 @@ __all__ = ["patch_class"]
 # What Python itself asks of any object: to show it, to compare its kind, to end it.
 _QUIET: Final = frozenset({"__class__", "__dict__", "__repr__", "__str__", "__del__", "__doc__"})
 _UNPATCHED: Final = _QUIET | {
+    "__annotate__",
+    "__annotate_func__",
     "__class_getitem__",
     "__delattr__",
     "__dir__",
@@ -22,7 +25,6 @@ _UNPATCHED: Final = _QUIET | {
     "__getattr__",
     "__getattribute__",
     "__hash__",
-    "__init__",
     "__init_subclass__",
     "__new__",
     "__setattr__",
@@ -30,12 +32,13 @@ _UNPATCHED: Final = _QUIET | {
     "__sizeof__",
     "__subclasshook__",
 }
+_METHODS: Final = (FunctionType, MethodDescriptorType, WrapperDescriptorType)
 
 
 def patch_class(
     cls: type, touches: Touches, allow: frozenset[str], skips: Callable[[object], bool]
 ) -> Callable[[], None]:
-    """Patch *cls*: attributes, and the special methods that it defines itself.
+    """Patch *cls*: its making, its attributes and its special methods.
 
     Args:
         cls: A class written in Python.
@@ -97,12 +100,17 @@ class _Ledgers:
 
 
 def _names(cls: type) -> list[str]:
-    own = [
+    special = {
         name
-        for name, value in vars(cls).items()
-        if name.startswith("__") and callable(value) and name not in _UNPATCHED
-    ]
-    return ["__getattribute__", "__setattr__", "__delattr__", *own]
+        for base in cls.__mro__
+        if base is not object
+        for name, value in vars(base).items()
+        if name.startswith("__") and isinstance(value, _METHODS) and name not in _UNPATCHED
+    }
+    # Whoever makes an object touches it; frozen dataclasses set attributes past __setattr__.
+    # Where there is no __init__ Python would refuse the arguments of __new__ to ours.
+    made = {"__init__"} if cls.__init__ is not object.__init__ else set()  # type: ignore[misc]
+    return sorted({"__getattribute__", "__setattr__", "__delattr__"} | made | special)
 
 
 def _noting(

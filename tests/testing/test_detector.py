@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import gc
 import os
 import pickle
@@ -177,6 +178,50 @@ def test_a_patched_class_tells_its_instances_apart() -> None:
             len(agent)
     assert "__getattribute__" not in vars(Agent)
     assert Agent().run("x") == ["x"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    a: int = 1
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    a: int = 1
+
+
+class Inherits(Agent):
+    pass
+
+
+class OfABuiltin(dict[str, int]):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("cls", "touch"),
+    [
+        (Frozen, lambda it: it.a),
+        (Slotted, lambda it: it.a),
+        (Inherits, len),
+        (OfABuiltin, lambda it: "a" in it),
+        (OfABuiltin, lambda it: it.get("a")),
+    ],
+    ids=["frozen", "slots", "inherited", "builtin-operator", "builtin-method"],
+)
+def test_every_kind_of_class_can_be_watched(cls: type, touch: Callable[[Any], Any]) -> None:
+    """Whoever makes an object is the first to touch it; inherited methods touch it as well."""
+    detector = TenantDetector()
+    detector.watch_class(cls)
+    with use_context(alice()):
+        it = cls()
+        touch(it)
+    with use_context(bob()):
+        touch(cls())
+        assert detector.found == ()
+        touch(it)
+    detector.close()
+    assert len(detector.found) == 1
 
 
 async def test_a_well_behaved_app_gives_no_false_alarm() -> None:
