@@ -251,20 +251,6 @@ CATALOGUE: Final[tuple[EventKind, ...]] = (
         "auth",
     ),
     EventKind(
-        "KEY_MIGRATION_STEP",
-        "A step from HS256 to public keys was taken, or back; details name it, and a dry run.",
-        ("allowed", "denied"),
-        "notice",
-        "auth",
-    ),
-    EventKind(
-        "LEGACY_TOKEN_ACCEPTED",
-        "Tokens of the algorithm that is on its way out were accepted; at most once a minute.",
-        _ALLOWED,
-        "notice",
-        "auth",
-    ),
-    EventKind(
         "KEY_MAINTENANCE_FAILED",
         "Signing keys could not be rotated in the background; it is tried again.",
         _ERROR,
