@@ -17,6 +17,7 @@ RESULTS = HERE / "results"
 BENCHMARKS = {
     "rls_binding": [],
     "bulk_load": ["--json", str(RESULTS / "bulk_load.json")],
+    "adoption": ["--json", str(RESULTS / "adoption.json")],
     "edge_cors": ["--json", str(RESULTS / "edge_cors.json")],
     "edge_headers": ["--json", str(RESULTS / "edge_headers.json")],
     "memory": [],

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from asgi_guard._version import __version__
+from asgi_guard.cli.adopt import adopt
 from asgi_guard.cli.api_keys import api_keys
 from asgi_guard.cli.audit import audit
 from asgi_guard.cli.demo import load_demo
@@ -33,6 +34,7 @@ app.add_typer(rls, name="rls")
 rls.add_typer(seal, name="seal")
 register_login(app)
 keys.add_typer(migrate, name="migrate-hs256")
+rls.add_typer(adopt, name="adopt")
 
 
 @app.callback()
