@@ -111,7 +111,9 @@ class _Tool:
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         signature = self._signature(function)
         body = require_rls(operation=self.operation)(function)
-        wrap = self._async if inspect.iscoroutinefunction(function) else self._sync
+        own_call = getattr(type(function), "__call__", None)  # noqa: B004 - an object's own
+        is_async = any(map(inspect.iscoroutinefunction, (function, own_call)))
+        wrap = self._async if is_async else self._sync
         wrapped = functools.wraps(function)(wrap(body, signature))
         # Frameworks read both, and hand the model what they find. __wrapped__ would lead them on.
         hidden = {_SESSION} if self.database is not None else set()
@@ -124,7 +126,7 @@ class _Tool:
     def _signature(self, function: Callable[..., Any]) -> inspect.Signature:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError(
-                "tenant_tool", f"{function.__qualname__} is a generator", "Return a list instead."
+                "tenant_tool", f"{_name(function)} is a generator", "Return a list instead."
             )
         signature = inspect.signature(function)
         if self.database is None:
@@ -132,7 +134,7 @@ class _Tool:
         if _SESSION not in signature.parameters:
             raise ConfigError(
                 "tenant_tool(database)",
-                f"{function.__qualname__} takes no `session`",
+                f"{_name(function)} takes no `session`",
                 "Add the keyword argument, or leave `database` out.",
             )
         kept = [each for name, each in signature.parameters.items() if name != _SESSION]
@@ -186,6 +188,10 @@ class _Tool:
                 remedy="Return plain data: read everything inside the tool.",
             )
         return result
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def _is_live(value: Any, depth: int) -> bool:

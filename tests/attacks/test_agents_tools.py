@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator
@@ -152,6 +153,29 @@ def test_a_tool_returns_data_and_nothing_that_lives_on(
     assert rls_events.names == ["CONTEXT_CONTAMINATION"]
 
 
+class AsyncCallable:
+    async def __call__(self, a: int) -> str:
+        return f"{a} of {require_context('call').user_id} in {require_context('call').operation}"
+
+
+async def test_objects_methods_and_partials_are_tools_too() -> None:
+    """Frameworks take any callable."""
+
+    class Service:
+        @tenant_tool("method")
+        def double(self, a: int) -> int:
+            return 2 * a
+
+    tool = tenant_tool("object")(AsyncCallable())
+    added = tenant_tool("partial")(functools.partial(lambda a, b: a + b, 1))
+    with use_context(alice()):
+        assert await tool(3) == "3 of alice in object"
+        assert Service().double(a=2) == 4
+        assert added(2) == 3
+    with pytest.raises(ContextMissingError):
+        added(2)
+
+
 def test_a_tool_takes_no_unguarded_handle() -> None:
     """As with `require_rls`."""
 
@@ -186,7 +210,6 @@ def test_a_cache_has_no_hit_of_another() -> None:
 
 def test_control_a_usual_cache_hands_the_first_answer_to_everybody() -> None:
     """Negative control."""
-    import functools  # noqa: PLC0415 - used here alone
 
     @functools.lru_cache
     def rows(question: str) -> str:
