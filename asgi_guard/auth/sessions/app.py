@@ -73,7 +73,7 @@ def session_app(
     scopes = {"create": create_scope, "read": read_scope, "write": write_scope}
     calls = _Operations(sessions, scopes=scopes, most=max_bytes)
     posts = (calls.create, calls.validate, calls.extend, calls.terminate, calls.persist)
-    return Starlette(
+    app = Starlette(
         routes=[
             *(Route(f"/{each.__name__}", each, methods=["POST"]) for each in posts),
             Route("/load", calls.load, methods=["GET"]),
@@ -81,6 +81,8 @@ def session_app(
         ],
         exception_handlers={GuardError: _problem},
     )
+    app.router.redirect_slashes = False  # a client would send the body, and the sid, again
+    return app
 
 
 class _Operations:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from asgi_guard._internal.asgi import single_header
 from asgi_guard.auth.jose.strict_json import strict_object
@@ -60,10 +60,13 @@ async def read_body(
     if sent != "application/json":
         raise MediaTypeError
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > most:
-            raise SessionStateTooLargeError
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > most:
+                raise SessionStateTooLargeError
+    except ClientDisconnect:
+        body.clear()  # and nothing is an object
     members = strict_object(bytes(body))
     body.clear()  # error trackers record locals
     known = members is not None and _sound(members, required, optional)

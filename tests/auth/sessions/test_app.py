@@ -230,6 +230,47 @@ async def test_a_foreign_form_a_large_body_and_a_double_member_are_refused() -> 
     assert [each.status_code for each in (form, large, double, doubled)] == [415, 413, 400, 400]
 
 
+async def test_a_slip_of_the_address_sends_no_sid_anywhere() -> None:
+    """A 307 would have clients send the body again, to http where TLS ends before the app."""
+    made = world()
+    async with client(made) as http:
+        sid = await created(http)
+        for path in ("/validate/", "/extend/", "/terminate/", "/persist/"):
+            answer = await http.post(path, json={"sid": sid})
+            assert (answer.status_code, answer.headers.get("location")) == (404, None), path
+        loaded = await http.get("/load/", headers={"session-sid": sid})
+    assert (loaded.status_code, loaded.headers.get("location")) == (404, None)
+
+
+async def test_a_caller_that_hangs_up_in_the_middle_of_its_body_is_refused_quietly() -> None:
+    """An error of the app's would be a page for whoever is on call, at any caller's wish."""
+    made = world()
+    sent: list[Any] = []
+    parts = iter(
+        [
+            {"type": "http.request", "body": b'{"sid": "', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive() -> Any:
+        return next(parts)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/validate",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    await AsService(session_app(made.sessions))(scope, receive, send)
+
+    assert sent[0]["status"] == 400
+
+
 async def test_two_that_keep_at_once_are_told() -> None:
     """409, and nothing lost; too much is a 413."""
     made = world()
