@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from asgi_guard.auth.jose import (
 )
 from asgi_guard.auth.refresh import RefreshTokens
 from asgi_guard.errors import ConfigError, RefreshRefusedError, UnavailableError
+from asgi_guard.observability import subscribe
+from tests.support.exchange import Events
 from tests.support.jose_tokens import NOW, access_claims, made, policy, reason, verifier
 from tests.support.refresh_world import POLICY, World
 from tests.support.tenancy_world import MovedClock
@@ -181,3 +184,44 @@ async def test_a_store_that_leaves_out_what_it_has_not_opens_nothing() -> None:
 def test_the_policy_of_these_tests_has_access_tokens() -> None:
     """Guards the tests above against a policy under which they would prove nothing."""
     assert "access" in POLICY.types
+
+
+class Hanging(MemoryStore):
+    """A store that does not come back from its next exchange, once told so."""
+
+    hangs = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.written = asyncio.Event()
+
+    async def replace(self, key: str, old: bytes, new: bytes, *, ttl: float) -> bool:
+        done = await super().replace(key, old, new, ttl=ttl)
+        if self.hangs:
+            self.written.set()
+            await asyncio.Event().wait()
+        return done
+
+
+async def test_a_client_that_hangs_up_in_the_middle_of_a_refresh_leaves_one_event() -> None:
+    """The token was rotated; whoever cut the line at that moment must not have done so unseen."""
+    clock = MovedClock()
+    store = Hanging(clock=clock)
+    world = World(store, clock)
+    grant = await world.login()
+    events = Events()
+    unsubscribe = subscribe(events)
+    store.hangs = True
+
+    task = asyncio.ensure_future(world.refresh(grant))
+    await asyncio.wait_for(store.written.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    unsubscribe()
+
+    assert [(each.name, each.outcome, each.reason) for each in events.seen] == [
+        ("REFRESH_REFUSED", "error", "interrupted")
+    ]
+    store.hangs = False
+    assert await world.refresh(grant), "the reply was lost, and is made again"

@@ -12,6 +12,8 @@ import pytest
 from asgi_guard._internal.memory_store import MemoryStore
 from asgi_guard.auth.sessions import IssuedSession, SessionService
 from asgi_guard.errors import AuthenticationError, UnavailableError
+from asgi_guard.observability import subscribe
+from tests.support.exchange import Events
 from tests.support.sessions_world import world
 from tests.support.tenancy_world import ACME
 
@@ -32,6 +34,10 @@ class Faltering(MemoryStore):
     async def get(self, key: str) -> bytes | None:
         await self._falter()
         return await super().get(key)
+
+    async def replace(self, key: str, old: bytes, new: bytes, *, ttl: float) -> bool:
+        await self._falter()
+        return await super().replace(key, old, new, ttl=ttl)
 
     async def take(self, key: str) -> bytes | None:
         await self._falter()
@@ -122,3 +128,33 @@ async def test_a_list_that_is_none_is_a_store_that_does_not_answer() -> None:
 
     with pytest.raises(UnavailableError):
         await made.sessions.list_sessions(user_id="alice", tenant_id=ACME)
+
+
+@pytest.mark.parametrize("step", ["create", "renew", "terminate"])
+async def test_a_caller_who_hangs_up_anywhere_leaves_one_event(step: str) -> None:
+    """Whoever cuts the connection at the right moment must not act unseen."""
+    name = {"create": "SESSION_CREATED", "renew": "SESSION_RENEWED"}.get(step)
+    for at in range(1, 14):
+        made = world()
+        store = Faltering(clock=made.clock)
+        sessions = SessionService(store, memberships=made.members, clock=made.clock)
+        first = await sessions.create(user_id="alice", tenant_id=ACME)
+        events = Events()
+        unsubscribe = subscribe(events)
+        store.at, store.hangs = at, True
+
+        if step == "create":
+            await broken_off(sessions.create(user_id="alice", tenant_id=ACME))
+        elif step == "renew":
+            await broken_off(sessions.renew(first.sid))
+        else:
+            await broken_off(sessions.terminate(first.sid))
+
+        unsubscribe()
+        store.at = 0
+        named = [event.name for event in events.seen]
+        if name is not None:
+            assert named == [name], at
+        else:
+            gone = await store.get(f"session:{first.session.session_id}") is None
+            assert named == ["SESSION_TERMINATED"] * gone, at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,6 +73,9 @@ def reported(event: str, *, clock: Clock) -> Iterator[Case]:
         _tell(case, clock, "error", failure)
         raise
     except GuardError:  # a mistake in the call, for the developer
+        raise
+    except asyncio.CancelledError:  # the caller hung up; how far it came is in the store
+        _emit(case.refused, case, clock, "error", "interrupted")
         raise
     except Exception as failure:
         fault = UnavailableError("refresh_store_failed")

@@ -20,7 +20,7 @@ from asgi_guard.auth.sessions.states import SessionStates
 from asgi_guard.auth.sessions.table import Found, Gone, SessionTable
 from asgi_guard.auth.sessions.wakeups import Wakeups
 from asgi_guard.auth.socket_lease import Ticker
-from asgi_guard.errors import AuthenticationError, ConfigError, UnavailableError
+from asgi_guard.errors import AuthenticationError, ConfigError
 from asgi_guard.protocols import Clock, KeyValueStore
 
 __all__ = ["SessionCore", "refuse"]
@@ -92,13 +92,14 @@ class SessionCore:
             taken = await self._table.take(session_id)
             if taken is None:
                 return False
-            session_id, record = taken
-            self.wakeups.session(session_id)
-            with suppress(UnavailableError):  # it has ended; what is left opens nothing
-                await self._states.forget(record)
-                await self._index.remove(session_id, record.owner)
-        shown = record.shown(session_id, idle=self.limits.idle)
-        tell("SESSION_TERMINATED", reason=reason, session=shown)
+            # Said at once: a caller that hangs up during what follows has ended it all the same.
+            self.wakeups.session(taken.session_id)
+            shown = taken.record.shown(taken.session_id, idle=self.limits.idle)
+            tell("SESSION_TERMINATED", reason=reason, session=shown)
+        with suppress(Exception):  # it has ended; what is left opens nothing
+            await self._states.forget(taken.record)
+            await self._index.remove(taken.session_id, taken.record.owner)
+            await self._table.forget_trail(taken)
         return True
 
     async def _living(self, session_ids: list[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,6 +94,8 @@ def reported(name: str, *, quiet: bool = False, **who: str | None) -> Iterator[S
 
     Raises:
         UnavailableError: The block raised something that is none of our errors.
+
+    A caller that hangs up in the middle leaves the event with the reason ``interrupted``.
     """
     step = Step(session_id=who.get("session_id"), user_id=who.get("user_id"))
     step.tenant_id = who.get("tenant_id")
@@ -109,6 +112,10 @@ def reported(name: str, *, quiet: bool = False, **who: str | None) -> Iterator[S
         raise
     except GuardError:
         raise  # the developer's to mend
+    except asyncio.CancelledError:  # the caller hung up; how far it came is in the store
+        if not quiet:
+            step.told(name, "error", "interrupted")
+        raise
     except Exception as failure:
         step.told(name, "error", "sessions_unreachable")
         unavailable = UnavailableError("sessions_unreachable")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from asgi_guard.auth.sessions.endings import Ending, Endings, decoded, group_keys, many
 from asgi_guard.auth.sessions.record import Entry, StoredSession, Successor, decode, encode
 from asgi_guard.errors import UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore
 
-__all__ = ["Found", "Gone", "SessionTable"]
+__all__ = ["Found", "Gone", "SessionTable", "Taken"]
 
 # An ended entry stays this long, so that an event can tell a session that ended from a guess.
 _LINGER: Final = 300.0
@@ -36,6 +35,14 @@ class Gone:
     session_id: str
     reason: str
     record: StoredSession | None = None
+
+
+class Taken(NamedTuple):
+    """A session that was removed, under the id it had by then, and the ids that led to it."""
+
+    session_id: str
+    record: StoredSession
+    trail: list[str]
 
 
 class SessionTable:
@@ -146,10 +153,11 @@ class SessionTable:
         await self._store.delete(_key(session_id))
         return False
 
-    async def take(self, session_id: str) -> tuple[str, StoredSession] | None:
-        """Remove a session, or whatever it was renewed to; return its id by now, and itself.
+    async def take(self, session_id: str) -> Taken | None:
+        """Remove a session, or whatever it was renewed to.
 
-        The pointers that lead there go last: whoever is interrupted can be told again to end it.
+        The pointers that lead there stay, for `forget_trail`: whoever is interrupted before can
+        be told again to end it.
         """
         trail: list[str] = []
         for _ in range(_MOST_RENEWALS_FOLLOWED):
@@ -157,13 +165,15 @@ class SessionTable:
             if isinstance(entry, StoredSession):
                 entry = _entry(await self._store.take(_key(session_id)))
             if not isinstance(entry, Successor):
-                with suppress(UnavailableError):  # what is left leads nowhere, and ends by itself
-                    for each in trail:
-                        await self._store.delete(_key(each))
-                return None if entry is None else (session_id, entry)
+                return None if entry is None else Taken(session_id, entry, trail)
             trail.append(session_id)
             session_id = entry.session_id
         return None
+
+    async def forget_trail(self, taken: Taken) -> None:
+        """Remove the pointers that led to a session; they lead nowhere, and end by themselves."""
+        for each in taken.trail:
+            await self._store.delete(_key(each))
 
     async def owner(self, session_id: str) -> tuple[str, str | None] | None:
         """Return user and tenant of a session, alive or not, or of what it was renewed to."""
