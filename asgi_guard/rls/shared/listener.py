@@ -33,6 +33,7 @@ _LOST: Final = (
     TimeoutError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     UnavailableError,
 )
 
