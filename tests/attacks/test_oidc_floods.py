@@ -82,6 +82,18 @@ async def test_a_full_store_drops_nothing_and_says_that_it_is_unavailable() -> N
         assert (await first.go("/auth/callback/small", **back)).status == 303
 
 
+@pytest.mark.parametrize("mode", ["no-cors", "cors", "same-origin", "websocket", "x"])
+async def test_an_image_on_a_busy_page_begins_no_logins(mode: str) -> None:
+    """Each visitor has an address of its own, and none of them asked to log in (Fetch Metadata)."""
+    async with world() as w:
+        answer = await w.browser().go("/auth/login/small", headers=[("sec-fetch-mode", mode)])
+
+        assert (answer.status, w.refusal()) == (400, "login_no_navigation")
+        assert entries(w) == 0
+        gone = await w.browser().go("/auth/login/small", headers=[("sec-fetch-mode", "navigate")])
+        assert gone.status == 303
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"most_waiting": 0}, {"most_waiting": True}, {"throttle": "10 per minute"}],

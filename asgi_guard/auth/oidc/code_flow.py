@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from asgi_guard._internal.asgi import single_header
 from asgi_guard.auth.oidc.authorization import (
     Callback,
     authorization_url,
@@ -93,6 +94,9 @@ class CodeFlow:
                 logins are under way from here.
             UnavailableError: The provider or the store does not answer.
         """
+        # An image or script of somebody's page asks for no login; browsers say so (Fetch Metadata).
+        if single_header(scope, b"sec-fetch-mode") not in {None, b"navigate"}:
+            refuse("login_no_navigation")
         target = read_parameters(scope["query_string"]).get("next", self._after_login)
         if local_path(target) is None:
             refuse("next_not_local")
