@@ -17,7 +17,7 @@ from asgi_guard._internal.entropy import new_request_id
 from asgi_guard.errors import ConfigError, ContextMissingError, UnavailableError
 from asgi_guard.protocols import Clock, KeyValueStore, Principal
 from asgi_guard.tenancy.context import UserExecutionContext
-from asgi_guard.tenancy.current import require_context
+from asgi_guard.tenancy.current import require_context, use_context
 from asgi_guard.tenancy.envelope_claims import MAX_LENGTH, Claims, write_text
 from asgi_guard.tenancy.envelope_deliveries import Deliveries
 from asgi_guard.tenancy.envelope_keys import EnvelopeKeys
@@ -77,8 +77,7 @@ class ContextEnvelope:
     Raises:
         ConfigError: A setting is of the wrong kind or out of range.
 
-    It carries ids, roles and scopes, readable by whoever reads the queue; no credential, session
-    id or address. It does not encrypt the job's arguments.
+    It shows ids, roles and scopes to whoever reads the queue; no credential, session id, address.
     """
 
     def __init__(
@@ -145,8 +144,7 @@ class ContextEnvelope:
         """
         if not job or not isinstance(job, str):
             raise ConfigError("ContextEnvelope.seal(job)", "is no name", "Name the job.")
-        if context is None:
-            context = self._sender(job)
+        context = self._sender(job, context)
         # Checked by the context's own rule: never more than the sender has.
         narrowed = context.child(job, roles=roles, scopes=scopes)
         now = self._clock.now()
@@ -231,9 +229,12 @@ class ContextEnvelope:
         except UnavailableError as failure:
             left_open(opened.job_id, failure.reason, claims)
 
-    def _sender(self, job: str) -> UserExecutionContext:
+    def _sender(self, job: str, given: UserExecutionContext | None) -> UserExecutionContext:
         try:
-            return require_context(job, clock=self._clock)
+            if given is None:
+                return require_context(job, clock=self._clock)
+            with use_context(given):  # its end is looked at in one place
+                return require_context(job, clock=self._clock)
         except ContextMissingError as missing:
             report("ENVELOPE_REFUSED", reason=missing.code, operation=job)
             raise

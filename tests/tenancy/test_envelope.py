@@ -126,7 +126,11 @@ def test_without_a_context_nothing_is_sealed(world: World, rls_events: EventList
     ):
         world.envelopes.seal("report")
 
-    assert [event.reason for event in rls_events] == ["context_missing", "context_expired"]
+    with pytest.raises(ContextExpiredError):
+        world.envelopes.seal("report", context=context(expires_at=world.clock.now() - 1))
+
+    expected = ["context_missing", "context_expired", "context_expired"]
+    assert [event.reason for event in rls_events] == expected
 
 
 @pytest.mark.parametrize(
