@@ -12,7 +12,15 @@ from asgi_guard.errors import IsolationError
 from asgi_guard.tenancy.context import UserExecutionContext
 from asgi_guard.tenancy.current import entered_context
 
-__all__ = ["Contamination", "ContaminationError", "OnTouch", "Touch", "Touches", "Track"]
+__all__ = [
+    "Contamination",
+    "ContaminationError",
+    "Ledger",
+    "OnTouch",
+    "Touch",
+    "Touches",
+    "Track",
+]
 
 OnTouch: TypeAlias = Literal["raise", "collect"]
 Track: TypeAlias = Literal["tenant", "user"]
