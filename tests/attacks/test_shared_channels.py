@@ -199,6 +199,8 @@ async def test_a_flood_is_one_event_a_minute_and_no_memory(
     flood = [(name, f"forged {number}") for number in range(300)]
     async with bob_listens(shared.rls, clock) as (_, items):
         await inject(shared, *flood)
+        await bob_sends(shared, "all of it has arrived")
+        assert await anext(items) == "all of it has arrived"
         clock.at += 61
         await inject(shared, *flood[:1])
         await bob_sends(shared, "genuine")
