@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
 
 from asgi_guard._internal.memory_store import MemoryStore
+from asgi_guard.auth.api_keys import MemoryAPIKeyStore
 from asgi_guard.auth.jose import (
     DualAlgorithmVerifier,
     KeySet,
@@ -19,6 +20,7 @@ from asgi_guard.auth.jose import (
 from asgi_guard.auth.refresh import RefreshTokens
 from asgi_guard.errors import ConfigError, RefreshRefusedError, UnavailableError
 from asgi_guard.observability import subscribe
+from tests.support import api_keys_world
 from tests.support.exchange import Events
 from tests.support.jose_tokens import NOW, access_claims, made, policy, reason, verifier
 from tests.support.refresh_world import POLICY, World
@@ -225,3 +227,40 @@ async def test_a_client_that_hangs_up_in_the_middle_of_a_refresh_leaves_one_even
     ]
     store.hangs = False
     assert await world.refresh(grant), "the reply was lost, and is made again"
+
+
+class Stalled(MemoryStore):
+    """A store that answers nothing."""
+
+    async def get(self, key: str) -> bytes | None:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class StalledKeys(MemoryAPIKeyStore):
+    """The same, of API keys."""
+
+    async def revoke(self, key_id: str, tenant_id: str, *, at: float) -> bool:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.parametrize("what", ["token", "api key"])
+async def test_a_revocation_whose_caller_hung_up_leaves_one_event(what: str) -> None:
+    """It may have happened or not: that is what somebody has to look into."""
+    events = Events()
+    unsubscribe = subscribe(events)
+    work: Coroutine[Any, Any, object]
+    if what == "token":
+        work = revocations(Stalled(), MovedClock()).revoke_token("t-1")
+    else:
+        work = api_keys_world.service(StalledKeys()).revoke("k-1", tenant_id="acme")
+
+    task = asyncio.ensure_future(work)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    unsubscribe()
+    assert [(each.outcome, each.reason) for each in events.seen] == [("error", "interrupted")]

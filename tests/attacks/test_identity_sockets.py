@@ -13,7 +13,13 @@ from asgi_guard._internal.memory_store import MemoryStore
 from asgi_guard.auth import AuthenticationMiddleware, BearerAuthenticator, ThrottledAuthenticator
 from asgi_guard.auth.api_keys import APIKeyAuthenticator
 from asgi_guard.auth.dpop import DPoPAuthenticator
-from asgi_guard.auth.jose import KeySet, TokenRevocations, TokenVerifier
+from asgi_guard.auth.jose import (
+    DualAlgorithmVerifier,
+    KeySet,
+    TokenRevocations,
+    TokenVerifier,
+    VerificationKey,
+)
 from asgi_guard.auth.sessions import TicketAuthenticator, WebSocketBearer, WebSocketTickets
 from asgi_guard.auth.socket_lease import SocketLease, serve_leased
 from asgi_guard.auth.throttle import Throttle
@@ -279,3 +285,30 @@ async def test_control_a_store_that_is_slow_about_a_living_session_costs_time_al
     await serving
 
     assert (await sent.get())["text"] == "still here"
+
+
+async def test_proofs_go_with_the_tokens_of_both_sides_of_a_migration(server: Server) -> None:
+    """Else an app that binds tokens could not leave HS256, or would do so without an end."""
+    secret = VerificationKey("s" * 32, algorithm="HS256")
+    both = DualAlgorithmVerifier(
+        current=server.judge,
+        legacy=verifier(
+            policy=policy(algorithms=("HS256",)),
+            source=KeySet([secret]),
+            revocations=server.elsewhere(),
+            clock=server.clock,
+        ),
+        until=server.clock.time + 60,
+        clock=server.clock,
+    )
+    guard = DPoPAuthenticator(both, validator=dpop_world.validator(clock=server.clock))
+    token = dpop_world.bound_token()
+    scope = dpop_world.request(dpop_world.proof(token=token), token=token)
+
+    principal = await guard.authenticate(scope)
+
+    assert principal is not None
+    assert principal.auth_method == "dpop"
+    with pytest.raises(AuthenticationError) as replayed:
+        await guard.authenticate(scope)
+    assert replayed.value.reason == "proof_replayed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,9 @@ def reported(event: str, **details: str | float | None) -> Iterator[Details]:
         raise
     except UnavailableError as failure:
         report(event, outcome="error", reason=failure.reason, details=known)
+        raise
+    except asyncio.CancelledError:  # the caller hung up; how far it came is in the store
+        report(event, outcome="error", reason="interrupted", details=known)
         raise
     except Exception as failure:
         report(event, outcome="error", reason="api_keys_unreachable", details=known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Mapping
@@ -203,6 +204,9 @@ class TokenRevocations:
             failure.reported = True
             report("TOKEN_REVOKED", outcome="error", reason=failure.reason, details=details)
             raise
+        except asyncio.CancelledError:  # the caller hung up; how far it came is in the store
+            report("TOKEN_REVOKED", outcome="error", reason="interrupted", details=details)
+            raise
         report("TOKEN_REVOKED", outcome="allowed", details=details)
 
     def _key(self, kind: str, name: str) -> str:
@@ -211,12 +215,11 @@ class TokenRevocations:
 
 
 async def _answered(answer: Awaitable[T]) -> T:
-    """Await a store, whose own errors mean that it did not answer."""
     try:
         return await answer
     except GuardError:
         raise
-    except Exception as failure:
+    except Exception as failure:  # of a store that lets its client's errors out
         raise UnavailableError("revocations_unreachable") from failure
 
 
