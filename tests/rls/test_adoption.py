@@ -348,6 +348,17 @@ async def test_a_plan_changes_nothing_and_the_stored_one_counts(admin: Any) -> N
     assert all(step.script() for step in planned)
 
 
+async def test_a_plan_that_somebody_else_stored_is_not_run(admin: Any) -> None:
+    """It would run with the administrator's rights."""
+    await run(admin, ADOPTION, until="column")
+    await admin.execute(f"ALTER TABLE asgi_guard.adoption OWNER TO {OWNER}")
+
+    with pytest.raises(ConfigError, match="could have written anything"):
+        await run(admin, ADOPTION, until="backfill")
+    with pytest.raises(ConfigError, match="could have written anything"):
+        await back(admin, VARIABLES, to=None)
+
+
 async def test_one_tenant_owns_all(admin: Any) -> None:
     """A single-tenant schema: a constant, and a default for whoever comes."""
     single = Adoption.of({"tags": Filling("constant", ONE)}, variables=VARIABLES)

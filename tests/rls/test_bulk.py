@@ -26,6 +26,7 @@ from asgi_guard.rls.binding.statement_text import StatementCheck
 from asgi_guard.rls.bulk import bulk_load, bulk_load_csv
 from tests.support.rls_schema import ALICE, BOB, NOTES_EACH, VARIABLES, RLSDatabase, context_of
 from tests.support.rls_sealed import KEYS, SEALED, seal_database
+from tests.support.rls_steps import run_cancelled_at
 
 pytestmark = pytest.mark.postgres
 
@@ -220,6 +221,24 @@ async def test_a_refused_value_inserts_nothing_and_the_connection_serves_on(pool
         await bulk_load(pool, "notes", [*MANY, (None,)], columns=["body"])
 
     assert await count(pool, ALICE) == NOTES_EACH
+
+
+async def test_cancelled_at_any_moment_it_is_all_or_nothing(pool: Any) -> None:
+    """A customer closes the page in the middle of the upload; the connection serves the next."""
+    step, loaded = 1, 0
+    while await _cancelled(step, pool):
+        now = await count(pool, ALICE) - NOTES_EACH
+        assert now in {loaded, loaded + 5}
+        loaded = now
+        step += 1
+
+    assert step > 5
+    assert await count(pool, BOB) == NOTES_EACH
+
+
+async def _cancelled(step: int, pool: Any) -> bool:
+    with use_context(context_of(ALICE)):
+        return await run_cancelled_at(step, bulk_load(pool, "notes", MANY[:5], columns=["body"]))
 
 
 async def test_columns_of_another_type_under_the_same_name(

@@ -52,7 +52,8 @@ async def plan_adoption(connection: Any, adoption: Adoption) -> list[Step]:
         steps += [column_step(table, filling, adoption), fill_step(table, filling, adoption)]
         steps += filled_steps(table, adoption)
         steps.append(monitor_step(table, adoption))
-        steps.append(_enforce(table, filling, adoption))
+    # Children first: their trigger asks parents, who then still answer it.
+    steps += [_enforce(table, adoption.tables[table.name], adoption) for table in reversed(found)]
     column = adoption.variables.column
     steps += [*key_steps(found, column), _watch(adoption), *swap_steps(found, column)]
     steps.append(_finish(adoption, found))

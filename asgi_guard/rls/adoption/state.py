@@ -7,13 +7,20 @@ is the one that was printed, whatever the catalog or this package say by then.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+from asgi_guard.errors import ConfigError
 from asgi_guard.rls.adoption.steps import Step
 from asgi_guard.rls.ddl.names import identifier
 from asgi_guard.rls.variables import RLSVariables
 
 __all__ = ["AdoptionStore", "Progress", "Status"]
+
+# NULL where there is none, nothing where it is ours or a superuser's, else whose it is.
+_OWNER: Final = """
+    SELECT CASE WHEN r.rolsuper OR r.rolname = current_user THEN '' ELSE r.rolname END
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+    WHERE c.oid = pg_catalog.to_regclass($1)"""
 
 Status: TypeAlias = Literal["planned", "begun", "done", "backing"]
 
@@ -53,9 +60,19 @@ class AdoptionStore:
         self._table = f"{self._schema}.adoption"
 
     async def exists(self) -> bool:
-        """Tell whether an adoption has begun."""
-        found = await self._connection.fetchval("SELECT to_regclass($1)", self._table)
-        return found is not None
+        """Tell whether an adoption has begun.
+
+        Raises:
+            ConfigError: The table is a stranger's: what it holds would run with our rights.
+        """
+        owner = await self._connection.fetchval(_OWNER, self._table)
+        if owner:
+            raise ConfigError(
+                "adoption",
+                f"{self._table} belongs to {owner}, who could have written anything into it",
+                "Run as the administrator who began, or drop the table.",
+            )
+        return owner is not None
 
     async def begin(self, plan: list[Step]) -> None:
         """Store *plan*, all of it or nothing."""
