@@ -94,6 +94,7 @@ async def test_each_code_of_the_catalog_has_a_flaw_in_the_corpus() -> None:
         "role_missing", "role_unexpected", "role_session_differs", "table_missing",
         "tenant_column_missing", "tenant_column_collation", "probe_rows_visible",
         "probe_insert_crosses", "probe_not_enforced", "probe_timeout",
+        "seal_refused", "seal_not_enforced",  # test_sealed_audit.py
     }  # fmt: skip
 
     assert {code for _, code in FLAWS.values()} == set(CODES) - elsewhere
