@@ -22,6 +22,6 @@ install "$@" >/dev/null 2>&1 || { apt-get update --quiet >/dev/null && install "
 # With systemd, a package's service was started: end those that were not there before.
 if [ -d /run/systemd/system ]; then
     for package in $fresh; do
-        systemctl disable --quiet --now "$package.service" 2>/dev/null || true
+        systemctl disable --quiet --now "${package%-[0-9]*}.service" 2>/dev/null || true
     done
 fi

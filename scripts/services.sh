@@ -1,5 +1,5 @@
 #!/bin/sh
-# See that the programs which the tests start are there: PgBouncer, Redis, Chromium.
+# See that the programs which the tests start are there: PostgreSQL 15, PgBouncer, Redis, Chromium.
 #
 # As root on Debian, the missing ones are installed; else they are named, and their tests skip
 # (with CI=true they fail). No service of the system is used: each test starts its own.
@@ -20,6 +20,8 @@ need() {
     missing="$missing $package"
 }
 
+# Beside the embedded server, which is newer: the oldest release that is promised.
+[ -x /usr/lib/postgresql/15/bin/initdb ] || missing="$missing postgresql-15"
 need pgbouncer pgbouncer
 need redis-server redis-server valkey-server
 need chromium chromium chromium-browser google-chrome-stable google-chrome

@@ -97,5 +97,5 @@ def chromium() -> str:
 def postgres_15_bin() -> Path:
     """Give the folder of Debian 12's PostgreSQL 15; an older server is a bonus, never required."""
     if not (_DEBIAN_POSTGRES_15 / "initdb").exists():
-        pytest.skip(f"no PostgreSQL 15 in {_DEBIAN_POSTGRES_15}")
+        unavailable("PostgreSQL 15", f"no server in {_DEBIAN_POSTGRES_15}")
     return _DEBIAN_POSTGRES_15
