@@ -95,7 +95,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_15_bin() -> Path:
-    """Give the folder of Debian 12's PostgreSQL 15; an older server is a bonus, never required."""
+    """Give the folder of PostgreSQL 15, the oldest release that is promised."""
     if not (_DEBIAN_POSTGRES_15 / "initdb").exists():
         unavailable("PostgreSQL 15", f"no server in {_DEBIAN_POSTGRES_15}")
     return _DEBIAN_POSTGRES_15
