@@ -1,5 +1,5 @@
 #!/bin/sh
-# See that the programs which the tests start are there: PostgreSQL 15, PgBouncer, Redis, Chromium.
+# See that the programs which the tests start are there: PostgreSQL 15, PgBouncer, Redis, Chromium, node.
 #
 # As root on Debian, the missing ones are installed; else they are named, and their tests skip
 # (with CI=true they fail). No service of the system is used: each test starts its own.
@@ -25,6 +25,8 @@ need() {
 need pgbouncer pgbouncer
 need redis-server redis-server valkey-server
 need chromium chromium chromium-browser google-chrome-stable google-chrome
+need nodejs node
+need npm npm
 
 if [ -z "$missing" ]; then
     exit 0
