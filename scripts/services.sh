@@ -1,5 +1,6 @@
 #!/bin/sh
-# See that the programs which the tests start are there: PostgreSQL 15, PgBouncer, Redis, Chromium, node.
+# See that the programs which the tests start are there: PostgreSQL 15, PgBouncer, Redis, Chromium
+# and node.
 #
 # As root on Debian, the missing ones are installed; else they are named, and their tests skip
 # (with CI=true they fail). No service of the system is used: each test starts its own.
