@@ -287,7 +287,7 @@ class EnvelopeRefusedError(RejectionError):
 
 
 class NotOwnedError(RejectionError):
-    """A thread, session or history was named that is another's, or nobody's: one answer for both."""
+    """A thread, session or history is another's, or nobody's: one answer for both."""
 
     code = "not_found"
     status = 404
