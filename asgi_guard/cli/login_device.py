@@ -23,6 +23,8 @@ _INTERVAL: Final = 5.0  # section 3.2: when none is given
 _SLOWER: Final = 5.0  # section 3.5
 _SLOWEST: Final = 300.0
 _LONGEST_CODE: Final = 64
+_LONGEST_DEVICE_CODE: Final = 4096
+_LARGEST: Final = 2**53  # beyond it no number of JSON is sure (RFC 7493 section 2.2)
 _LONGEST_WAIT: Final = 1800.0
 
 
@@ -83,6 +85,7 @@ def _checked(answer: dict[str, Any], *, allow_http: bool) -> tuple[str, float, f
     plain = isinstance(user_code, str) and user_code.isascii() and user_code.isprintable()
     if (
         not isinstance(code, str)
+        or not 0 < len(code) <= _LONGEST_DEVICE_CODE
         or not plain
         or not 0 < len(str(user_code)) <= _LONGEST_CODE
         or len(numbers) != 2  # noqa: PLR2004 - both
@@ -94,4 +97,4 @@ def _checked(answer: dict[str, Any], *, allow_http: bool) -> tuple[str, float, f
 
 
 def _is_positive(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST

@@ -94,6 +94,8 @@ NOT_JSON = {
     "payload holds NaN": with_payload(b'{"exp":NaN}'),
     "payload holds Infinity": with_payload(b'{"exp":Infinity}'),
     "payload holds 1e999": with_payload(CLAIMS + b',"exp":1e999}'),
+    "payload holds half a surrogate pair": with_payload(CLAIMS + b',"name":"\\uD83D"}'),
+    "payload names half a surrogate pair": with_payload(CLAIMS + b',"\\udc00":1}'),
     "payload holds a long number": with_payload(b'{"exp":' + b"9" * 5000 + b"}"),
     "payload is deep": with_payload(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"),
 }

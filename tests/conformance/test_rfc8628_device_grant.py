@@ -144,12 +144,16 @@ async def test_section_3_5_a_server_that_does_not_answer_is_asked_half_as_often(
         {"verification_uri": None},
         {"device_code": 7},
         {"expires_in": None},
+        {"device_code": ""},
+        {"device_code": "x" * 5000},
         {"expires_in": -1},
+        {"expires_in": 10**400},
         {"interval": "5"},
         {"interval": 0},
     ],
     ids=str.split(
-        "escape long none bidi plain-http escape-uri no-uri number endless minus text zero"
+        "escape long none bidi plain-http escape-uri no-uri number endless empty "
+        "long-code minus huge text zero"
     ),
 )
 async def test_section_5_nothing_reaches_the_terminal_that_could_steer_it(

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 __all__ = ["frozen", "strict_object"]
 
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _DEEPEST: Final = 32  # levels; a nested authorization_details (RFC 9396) needs about six
 
 
@@ -21,7 +23,8 @@ def strict_object(text: bytes) -> dict[str, Any] | None:
     """Return the JSON object that *text* is, or None.
 
     None is for what is no UTF-8, no JSON or no object, names a member twice at any level, is
-    nested deeper than 32 levels, or holds a number that is not finite, ``1e999`` included.
+    nested deeper than 32 levels, holds a number that is not finite, ``1e999`` included, or half a
+    surrogate pair (RFC 7493 section 2.1), which no database, header or hash would take.
     """
     value: Any = None
     try:
@@ -32,6 +35,8 @@ def strict_object(text: bytes) -> dict[str, Any] | None:
         return None
     # Fewer brackets than levels cannot be too deep, and that is quickly counted.
     if text.count(b"{") + text.count(b"[") > _DEEPEST and _depth_exceeds(value, _DEEPEST):
+        return None
+    if _SURROGATE.search(text) and not _is_unicode(value):
         return None
     return value
 
@@ -56,6 +61,14 @@ def _depth_exceeds(value: Any, levels: int) -> bool:
         return True
     inner = value.values() if isinstance(value, Mapping) else value
     return any(_depth_exceeds(each, levels - 1) for each in inner)
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

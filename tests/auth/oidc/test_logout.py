@@ -76,6 +76,16 @@ async def test_a_long_id_token_does_not_become_an_address_that_proxies_refuse() 
         assert (await browser.go("/auth/logged-out", state=asked["state"])).status == 303
 
 
+@pytest.mark.parametrize("name", ["jti", "sub", "sid", "aud", "iss", "else"])
+async def test_half_a_surrogate_pair_in_a_logout_token_is_a_refusal(name: str) -> None:
+    """RFC 7493 section 2.1: no text. It cannot be hashed, stored or logged; and never is a 500."""
+    async with world() as w:
+        answer = await tell(w, **{name: "\ud800"})
+
+        assert answer.status == 400
+        assert reason(w)
+
+
 @pytest.mark.parametrize("state", [None, "", "x", "A" * 43])
 async def test_a_return_without_the_right_state_is_refused(state: str | None) -> None:
     """RP-Initiated Logout 1.0 section 3: nobody else's logout ends here."""
