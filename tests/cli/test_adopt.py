@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -117,3 +122,35 @@ def test_the_password_is_in_no_message(postgres_database: PostgresDatabase, file
 
     assert told.exit_code == 2
     assert "hunter2" not in told.output
+
+
+def test_a_run_that_is_killed_goes_on(postgres_database: PostgresDatabase, file: Path) -> None:
+    """SIGKILL, while a batch waits for a row that somebody holds."""
+    postgres_database.execute(TABLES)
+    assert adopt(postgres_database, "run", str(file), "--until", "column").exit_code == 0
+    with psycopg.connect(postgres_database.dsn()) as holder:
+        holder.execute("SELECT FROM comments WHERE id = 50 FOR UPDATE")
+        running = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "asgi_guard.cli", "rls", "adopt", "run", str(file)),
+                *("--until", "filled", "--blocks", "1"),
+            ],
+            env={**os.environ, "ASGI_GUARD_ADMIN_DSN": postgres_database.dsn()},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with psycopg.connect(postgres_database.dsn(), autocommit=True) as observer:
+                waiting = "SELECT FROM pg_locks WHERE NOT granted"
+                while observer.execute(waiting).fetchone() is None:
+                    assert running.poll() is None
+        finally:
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+
+    again = adopt(postgres_database, "run", str(file), "--until", "enforce")
+
+    assert again.exit_code == 0, again.output
+    with psycopg.connect(postgres_database.dsn()) as reader:
+        found = reader.execute("SELECT count(*), count(tenant_id) FROM comments").fetchone()
+    assert found == (100, 100)

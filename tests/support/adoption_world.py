@@ -74,11 +74,10 @@ class Writers:
     Args:
         dsn: The app's.
         most: The highest note that was filled.
-        tenant: Whom each transaction is bound to, as the app of tomorrow; nobody by default.
     """
 
-    def __init__(self, dsn: str, most: int, tenant: str | None = None) -> None:
-        self._dsn, self._most, self._tenant = dsn, most, tenant
+    def __init__(self, dsn: str, most: int) -> None:
+        self._dsn, self._most = dsn, most
         self.inserted = self.changed = self.deleted = 0
         self.failures: list[str] = []
         self.longest = 0.0
@@ -118,8 +117,6 @@ class Writers:
         victim = chance.randint(1, self._most)
         started = perf_counter()
         async with connection.transaction():
-            if self._tenant is not None:
-                await connection.execute(f"SET LOCAL {VARIABLES.setting} = '{self._tenant}'")
             note = await connection.fetchval(
                 "INSERT INTO notes (account_id, title) VALUES ($1, $2) RETURNING id",
                 chance.randint(0, 99),
