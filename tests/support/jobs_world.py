@@ -188,7 +188,7 @@ def running(
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(8)
+        process.wait(1)  # some take their time to say goodbye, and nothing here depends on it
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # its own session, made above
         process.wait(8)
