@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import webbrowser
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from tests.support.headers_clock import MovedClock
 from tests.support.login_server import Provider, running_provider
 
 
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no authorities to load: all is http here
+
+
 @pytest.fixture
 def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
     """Give a server, and a person with a home and a browser."""
@@ -27,7 +31,7 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provid
 
     def visit(address: str) -> bool:
         threading.Thread(
-            target=httpx2.get, args=(address,), kwargs={"follow_redirects": True}
+            target=httpx2.get, args=(address,), kwargs={"follow_redirects": True, "verify": PLAIN}
         ).start()
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -17,6 +18,7 @@ from asgi_guard.integrations.httpx import HTTPXFetch
 from tests.support.login_server import Provider, running_provider
 
 FETCH = HTTPXFetch(allow_addresses=["127.0.0.0/8"], insecure_allow_http=True)
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no authorities to load: all is http here
 Show = Callable[[str], Awaitable[None]]
 
 
@@ -49,7 +51,7 @@ class Browser:
         self.task = asyncio.create_task(asyncio.to_thread(self.visit, link))
 
     def visit(self, link: str) -> None:
-        with httpx2.Client(trust_env=False) as client:
+        with httpx2.Client(trust_env=False, verify=PLAIN) as client:
             address = client.get(link).headers["location"]
             if self.before is not None:
                 self.before(address)
