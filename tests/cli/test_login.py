@@ -19,7 +19,6 @@ from asgi_guard.cli.app import app
 from tests.support.headers_clock import MovedClock
 from tests.support.login_server import Provider, running_provider
 
-
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no authorities to load: all is http here
 
 
