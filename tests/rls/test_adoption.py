@@ -53,7 +53,7 @@ def adoption_template(postgres_template_factory: TemplateFactory) -> str:
         async def work() -> None:
             connection = await asyncpg.connect(database.dsn())
             await fill(connection, ROWS)
-            await connection.execute(f"SET scram_iterations = 1; ALTER ROLE {OWNER} PASSWORD 'x'")
+            await connection.execute(f"ALTER ROLE {OWNER} PASSWORD 'x'")
             await connection.close()
 
         from asgi_guard.testing.server import run_apart  # noqa: PLC0415 - only here
