@@ -140,7 +140,7 @@ _CLAIMS: dict[str, tuple[str, dict[str, Any]]] = {
     "for-a-year": ("lifetime_too_long", {"exp": 1_731_000_000}),
     "without-a-nonce": ("nonce_missing", {"nonce": None}),
     "another-nonce": ("nonce_mismatch", {"nonce": "another"}),
-    "a-nonce-of-surrogates": ("nonce_mismatch", {"nonce": "\ud800"}),
+    "a-nonce-of-surrogates": ("not_json", {"nonce": "\ud800"}),
     "a-nonce-in-a-list": ("nonce_missing", {"nonce": ["n"]}),
     "without-a-subject": ("sub_missing", {"sub": None}),
     "a-subject-in-a-list": ("sub_malformed", {"sub": ["alice"]}),
