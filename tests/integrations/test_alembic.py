@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -461,3 +463,15 @@ def test_what_are_no_policies_is_refused(given: object) -> None:
     """A project that compares nothing must not look as if it did."""
     with pytest.raises(ConfigError, match="migration_options"):
         migration_options(given)  # type: ignore[arg-type] # on purpose
+
+
+def test_without_alembic_the_extra_is_named() -> None:
+    """``No module named 'alembic'`` does not say that there is an extra for it."""
+    program = "import sys; sys.modules['alembic'] = None; import asgi_guard.integrations.alembic"
+
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert told.returncode == 1
+    assert 'pip install "asgi-guard[alembic]"' in told.stderr
