@@ -28,6 +28,7 @@ from asgi_guard.rls.system import system_engine, system_session
 from asgi_guard.rls.variables import RLSVariables
 
 if TYPE_CHECKING:
+    from asgi_guard.rls.bulk import bulk_load, bulk_load_csv
     from asgi_guard.rls.catalog import Finding, audit_catalog, raise_on_findings, verify_deployment
     from asgi_guard.rls.ddl.passwords import password_statement
     from asgi_guard.rls.ddl.sealed import retire_seal_key_statement, seal_key_statements
@@ -64,6 +65,8 @@ __all__ = [
     "TenantScoped",
     "assert_rls_enforced",
     "audit_catalog",
+    "bulk_load",
+    "bulk_load_csv",
     "create_guarded_pool",
     "guarded_connection_class",
     "guarded_engine",
@@ -101,6 +104,8 @@ _ON_DEMAND: Final = {
     "TenantPolicies": "asgi_guard.rls.policies",
     "TenantScoped": "asgi_guard.rls.models",
     "audit_catalog": "asgi_guard.rls.catalog",
+    "bulk_load": "asgi_guard.rls.bulk",
+    "bulk_load_csv": "asgi_guard.rls.bulk",
     "lint_operators": "asgi_guard.rls.operator_lint",
     "notify": "asgi_guard.rls.shared",
     "notify_sync": "asgi_guard.rls.shared",
