@@ -4,7 +4,8 @@ Run: ``python examples/agents.py`` (needs the ``embedded`` extra). Exits 0 only 
 
 The mistake that this replaces is one agent object for everybody, whose memory belongs to whoever
 calls next. Here the agent is a function; what a run keeps is an `ExecutionState`, which answers
-its own user only; and its tools read through `rls_enforced_session`.
+its own user only; and its tools read through `rls_enforced_session`. Last comes the agent of
+`text_to_sql.py`, whose model was talked into robbing the neighbour and whose tool runs any SQL.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import uuid
 from dataclasses import dataclass
 
+import text_to_sql
 from sqlalchemy import Text, make_url, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -149,5 +151,6 @@ async def main(admin_dsn: str) -> int:
 
 
 if __name__ == "__main__":
-    with EmbeddedPostgres(durable=False) as server:
-        sys.exit(asyncio.run(main(server.create_database("agents").dsn())))
+    with EmbeddedPostgres(durable=False) as embedded:
+        crossed = asyncio.run(main(embedded.create_database("agents").dsn()))
+        sys.exit(crossed or asyncio.run(text_to_sql.main(embedded.server)))
