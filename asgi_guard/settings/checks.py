@@ -6,6 +6,7 @@ is what only shows when the rooms are put side by side.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from asgi_guard._internal.proxies import TrustedProxies
@@ -18,6 +19,7 @@ from asgi_guard.security_headers import SecurityHeaders
 from asgi_guard.settings.throttling import check_throttle
 
 if TYPE_CHECKING:
+    from asgi_guard.audit_log import AuditLog
     from asgi_guard.settings.model import GuardSettings
 
 __all__ = ["check", "header_set", "listed"]
@@ -74,7 +76,7 @@ def check(settings: GuardSettings) -> None:
     _kind("trusted_proxies", settings.trusted_proxies, TrustedProxies, "TrustedProxies([...])")
     _kind("cross_origin", settings.cross_origin, CrossOriginPolicy, "CrossOriginPolicy(...)")
     if settings.audit is not None:
-        _audit(settings)
+        _audit(settings, settings.audit)
     _identity(settings)
     check_throttle(settings)
     _origins(settings)
@@ -84,16 +86,32 @@ def check(settings: GuardSettings) -> None:
         _databases(settings)
 
 
-def _audit(settings: GuardSettings) -> None:
-    from asgi_guard.audit_log import AuditLog  # noqa: PLC0415 - loads cryptography, where it is used
+def _audit(settings: GuardSettings, audit: AuditLog) -> None:
+    from asgi_guard import audit_log  # noqa: PLC0415 - loads cryptography, where it is used
 
-    _kind("audit", settings.audit, AuditLog, "AuditLog(sinks=[...], signing_key=...)")
-    if any(sink is settings.audit for sink in settings.event_sinks):
+    _kind("audit", audit, audit_log.AuditLog, "AuditLog(sinks=[...], signing_key=...)")
+    if any(sink is audit for sink in settings.event_sinks):
         raise ConfigError(
             "audit",
             "is among event_sinks as well, so that every event would be recorded twice",
             "Leave it out of event_sinks.",
         )
+    if audit.mode == "required" and not settings.insecure_unrecorded_pools:
+        _recorded(settings.databases)
+
+
+def _recorded(databases: Iterable[object]) -> None:
+    from sqlalchemy import Engine  # noqa: PLC0415 - loaded already by whoever has an engine
+    from sqlalchemy.ext.asyncio import AsyncEngine  # noqa: PLC0415 - as above
+
+    for database in databases:
+        if not isinstance(database, Engine | AsyncEngine):
+            raise ConfigError(
+                "audit",
+                f"is required, and a {type(database).__name__} records no write by itself",
+                "Use guarded_engine; or record each with audit.record(event, "
+                "connection=connection), and say insecure_unrecorded_pools=True.",
+            )
 
 
 def _choice(setting: str, value: object, allowed: tuple[str, ...]) -> None:

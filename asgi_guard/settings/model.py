@@ -76,9 +76,10 @@ class GuardSettings:
         trusted_proxies: Whose word on scheme, host and client is believed.
         audit: An `AuditLog`. The guard opens it before it serves, closes it at shutdown, reads
             the event stream with it, and records every transaction of *databases* that writes.
-            With ``mode="required"`` a write that cannot be recorded is refused with 503. It
-            knows SQLAlchemy engines; a raw asyncpg pool's writes are recorded with
-            ``audit.record(event, connection=connection)``.
+            With ``mode="required"`` a write that cannot be recorded is refused with 503.
+        insecure_unrecorded_pools: Take a raw asyncpg pool beside an *audit* that is required,
+            though its writes are not recorded by themselves: every one of them is recorded with
+            ``audit.record(event, connection=connection)``, or by nobody.
         event_sinks: Subscribed to the event stream when the guard is installed.
         clock: Where time comes from.
 
@@ -107,6 +108,7 @@ class GuardSettings:
     request_id_header: str | None = None
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     audit: AuditLog | None = None
+    insecure_unrecorded_pools: bool = False
     event_sinks: Iterable[EventSink] = ()
     clock: Clock = SYSTEM_CLOCK
 

@@ -185,10 +185,13 @@ async def test_a_server_without_lifespan_opens_it_at_the_first_request(
 async def test_a_pool_whose_writes_are_not_seen_is_named(
     database: RLSDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is not done by itself must not look as if it were."""
+    """What is not done by itself must not look as if it were; where it must be done, it stops."""
     audit = AuditLog(sinks=[postgres_sink(database)], signing_key=KEY)
     async with create_guarded_pool(database.dsn, variables=VARIABLES, min_size=1) as pool:
-        Guard(guard_settings(databases=[pool], audit=audit)).install(FastAPI())
+        with pytest.raises(ConfigError, match="GuardedPool records no write by itself"):
+            guard_settings(databases=[pool], audit=audit)
+        settings = guard_settings(databases=[pool], audit=audit, insecure_unrecorded_pools=True)
+        Guard(settings).install(FastAPI())
 
     assert "GuardedPool are not recorded by themselves" in caplog.text
 
