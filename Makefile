@@ -16,7 +16,7 @@ test: ## Run the linters and every test, with coverage (ARGS: further words for 
 	@scripts/bootstrap.sh dev
 	@scripts/services.sh
 	@scripts/lint.sh
-	@$(PYTHON_IN_VENV) -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile --cov --cov-report=term $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 lint: ## Run only the linters
 	@scripts/bootstrap.sh dev

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from asgi_guard._internal import events
 from asgi_guard.errors import GuardError
 from asgi_guard.testing import PostgresDatabase, PostgresServer
 from asgi_guard.testing.running import running_server
@@ -34,6 +35,37 @@ settings.register_profile("asgi_guard", deadline=None)
 settings.load_profile("asgi_guard")
 
 _DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+
+
+# Few tests that take long: begun last, one worker would work on them while the other has ended.
+_LONG = (
+    "tests/browser/",
+    "tests/examples/",
+    "tests/jobs/",
+    "tests/fuzz/",
+    "tests/attacks/test_dpop_replay.py",
+    "tests/attacks/test_jobs_",
+    "tests/attacks/test_oidc_workers.py",
+    "tests/attacks/test_rls_cancellation.py",
+    "tests/attacks/test_rls_crowd.py",
+    "tests/cli/test_adopt.py",
+    "tests/integrations/test_alembic.py",
+    "tests/integrations/test_sql_keys.py",
+    "tests/rls/test_adoption.py",
+    "tests/stores/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+
+
+@pytest.fixture(autouse=True)
+def same_readers_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take out whatever the test leaves on the process's event stream: a guard stays on it."""
+    monkeypatch.setattr(events, "_sinks", events._sinks)
+    monkeypatch.setattr(events, "_routine", events._routine)
 
 
 @pytest.fixture(scope="session")

@@ -36,8 +36,13 @@ adopt = typer.Typer(
 _FAILED: Final = 1
 _UNREADABLE: Final = 2
 _SHAPES: Final = {"uuid": UUID, "slug": SLUG, "integer": INTEGER}
-_out = Console(highlight=False, soft_wrap=True)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _out() -> Console:
+    # A console keeps the width that it was made with.
+    return Console(highlight=False, soft_wrap=True)
+
 
 _File = Annotated[
     Path, typer.Argument(help="TOML: [tables.notes] with constant, parent, expression or existing.")
@@ -100,7 +105,7 @@ def run(
             )
 
         _connected(file, dsn, work)
-    _out.print(f"Done, up to {until}.")
+    _out().print(f"Done, up to {until}.")
 
 
 @adopt.command()
@@ -120,7 +125,7 @@ def back(
         await take_back(connection, adoption.variables, to=stage, on_step=_tell)
 
     _connected(file, dsn, work)
-    _out.print(f"Taken back, to {to}.")
+    _out().print(f"Taken back, to {to}.")
 
 
 @adopt.command()
@@ -134,7 +139,7 @@ def status(file: _File, *, dsn: _Dsn) -> None:
     table = Table("stage", "table", "step", "status")
     for one in _connected(file, dsn, work):
         table.add_row(one.step.stage, escape(one.step.table), escape(one.step.title), one.status)
-    _out.print(table)
+    _out().print(table)
 
 
 @adopt.command()
@@ -158,13 +163,13 @@ def report(
     for one in found:
         cells = (one["relation"], one["kind"], one["login"], one["application"] or "")
         table.add_row(*map(escape, cells), str(one["times"]), escape(one["statement"] or ""))
-    _out.print(table if found else "Nothing would be hidden.")
+    _out().print(table if found else "Nothing would be hidden.")
     if found and not clear:
         raise typer.Exit(_FAILED)
 
 
 def _tell(step: Step) -> None:
-    _out.print(f"[bold]{step.stage}[/bold] {escape(step.table)} {escape(step.title)}")
+    _out().print(f"[bold]{step.stage}[/bold] {escape(step.table)} {escape(step.title)}")
 
 
 def _read(file: Path) -> Adoption:

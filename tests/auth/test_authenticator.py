@@ -112,7 +112,7 @@ async def test_two_authorization_headers_are_refused() -> None:
         ({"sub": "a" * 256}, "id_claim_malformed"),
         ({"sub": "alice\x00"}, "id_claim_malformed"),
         ({"sub": "alice\nadmin"}, "id_claim_malformed"),
-        ({"sub": "\ud800"}, "id_claim_malformed"),
+        ({"sub": "\ud800"}, "token_not_json"),  # RFC 7493 section 2.1
         ({"sub": ["alice"]}, "id_claim_malformed"),
         ({"sub": True}, "id_claim_malformed"),
         ({"sub": -1}, "id_claim_malformed"),

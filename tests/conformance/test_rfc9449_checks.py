@@ -120,7 +120,7 @@ def test_section_4_3_3_a_jti_has_its_bounds() -> None:
     """It is a name, not a place to keep things."""
     assert reason(proof(jti="j" * 257)) == "proof_jti_malformed"
     assert reason(proof(jti="a\u0000b")) == "proof_jti_malformed"
-    assert reason(proof(good_claims(jti="\ud800"))) == "proof_jti_malformed"
+    assert reason(proof(good_claims(jti="\ud800"))) == "proof_not_json"  # RFC 7493, 2.1
     assert validator().inspect(request(proof(jti="j" * 256))).jti == "j" * 256
 
 
