@@ -12,6 +12,7 @@ import pytest
 import structlog
 from argon2 import low_level
 
+from asgi_guard._internal import events
 from asgi_guard.auth.passwords import PasswordHasher, PasswordLogin
 from asgi_guard.auth.throttle import Throttle, ThrottleLimits
 from asgi_guard.observability import LogSink, subscribe
@@ -106,8 +107,12 @@ async def test_the_search_would_find_a_password() -> None:
     assert CANARY in _everything(raised.value)
 
 
-async def test_the_log_line_of_a_refusal_names_the_reason_alone() -> None:
-    """As operators get it without any subscriber."""
+async def test_the_log_line_of_a_refusal_names_the_reason_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As operators get it without any subscriber, and without a configuration of their own."""
+    monkeypatch.setattr(events, "_sinks", events._DEFAULT)
+    structlog.reset_defaults()
     lines = io.StringIO()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(lines))
     login = PasswordLogin(
