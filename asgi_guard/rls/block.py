@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import ClassVar, Generic, TypeVar
@@ -14,7 +15,7 @@ A = TypeVar("A")
 S = TypeVar("S")
 
 
-class EitherBlock(Generic[A, S]):
+class EitherBlock(ABC, Generic[A, S]):
     """Enters what a subclass makes, in whichever way it is entered.
 
     A subclass says in ``_run_async`` and ``_run_sync`` what happens around the block, and in
@@ -27,11 +28,13 @@ class EitherBlock(Generic[A, S]):
         self._async: AbstractAsyncContextManager[A] | None = None
         self._sync: AbstractContextManager[S] | None = None
 
+    @abstractmethod
     def _run_async(self) -> AbstractAsyncContextManager[A]:
-        raise NotImplementedError
+        """Make what is entered with ``async with``."""
 
+    @abstractmethod
     def _run_sync(self) -> AbstractContextManager[S]:
-        raise NotImplementedError
+        """Make what is entered with ``with``."""
 
     async def __aenter__(self) -> A:
         self._refuse_second_entry()

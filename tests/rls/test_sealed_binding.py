@@ -89,6 +89,25 @@ async def test_statement_text_outside_a_transaction_is_committed_or_undone_as_on
             assert await connection.fetchval("SELECT count(*) FROM notes") == NOTES_EACH + 1
 
 
+async def test_a_call_that_is_awaited_later_runs_for_whoever_awaits_it_or_not_at_all(
+    pool: Any,
+) -> None:
+    """Another's transaction may have begun on the connection in between."""
+    async with pool.acquire() as connection:
+        with use_context(context_of(ALICE)):
+            later = connection.execute("UPDATE notes SET body = 'alice was here'")
+        with use_context(context_of(BOB)):
+            transaction = connection.transaction()
+            await transaction.start()
+        with use_context(context_of(ALICE)), pytest.raises(RLSViolationError) as refused:
+            await later
+        assert refused.value.code == "TENANT_MISMATCH"
+        with use_context(context_of(BOB)):
+            touched = "SELECT count(*) FROM notes WHERE body = 'alice was here'"
+            assert await connection.fetchval(touched) == 0
+            await transaction.rollback()
+
+
 async def test_without_a_tenant_nothing_is_sent(pool: Any) -> None:
     """The first wall does not depend on the seal."""
     for look in (pool.fetch(OWNERS), pool.execute(OWNERS)):

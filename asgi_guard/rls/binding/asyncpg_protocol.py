@@ -113,9 +113,9 @@ class BoundProtocol(ConnectionGuard):
             if not self._may_send():
                 # Several statements in one message are one transaction, and a BEGIN among them
                 # takes the ones before it in (PostgreSQL manual, section 54.2.2.1).
-                self.owner = require_tenant()
                 if self.clauses.seals:
                     return self._query_sealed(query, timeout, keep_open=verdict.begins)
+                self.owner = require_tenant()
                 query = self.clauses.bind(self.owner) + query
         return self._query(query, timeout)
 
@@ -240,6 +240,10 @@ class BoundProtocol(ConnectionGuard):
         keep_open: bool,
     ) -> Any:
         """Run statement text in a sealed transaction, which ends with it unless it begins one."""
+        # Asked again: between the call and its await another may have begun one here.
+        if self._may_send():
+            return await self._query(query, timeout)
+        self.owner = require_tenant()
         self.blocked = _IN_PROGRESS
         try:
             await self._query("BEGIN", None)
