@@ -166,3 +166,22 @@ async def test_a_way_to_send_that_the_guard_does_not_know_is_not_there(
         with pytest.raises(AttributeError):
             guard.data_received  # noqa: B018 - a name that the driver's protocol has
         assert guard.get_server_pid() > 0
+
+
+async def test_a_text_that_is_awaited_later_is_judged_then(rls_database: RLSDatabase) -> None:
+    """Rendered for one tenant and sent in another's transaction, it would bind that one anew."""
+    async with (
+        create_guarded_pool(rls_database.dsn, variables=VARIABLES, min_size=1, max_size=1) as pool,
+        pool.acquire() as connection,
+    ):
+        with use_context(context_of(ALICE)):
+            later = connection.execute("UPDATE notes SET body = 'alice was here'")
+        with use_context(context_of(BOB)):
+            transaction = connection.transaction()
+            await transaction.start()
+        with use_context(context_of(ALICE)), pytest.raises(RLSViolationError) as refused:
+            await later
+        assert refused.value.code == "TENANT_MISMATCH"
+        with use_context(context_of(BOB)):
+            assert await connection.fetchval(OWNERS) == BOB
+            await transaction.rollback()

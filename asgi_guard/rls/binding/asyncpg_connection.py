@@ -108,10 +108,12 @@ class QuickConnection(GuardedConnection):
 
     def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:
         """As asyncpg's, but BEGIN, COMMIT and the reset go without a coroutine in between."""
-        if args or self._query_loggers or self._protocol is None:
+        guard: BoundProtocol | None = self._protocol
+        # A user's text is judged when it is awaited: another may have begun by then.
+        if guard is None or (guard.in_use and guard.armed is None) or args or self._query_loggers:
             return super().execute(query, *args, timeout=timeout)
         self._check_open()
-        return self._protocol.query(query, timeout)
+        return guard.query(query, timeout)
 
     async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's signature
         """As `GuardedConnection.reset`, but without a timer for "no timeout"."""
